@@ -1,0 +1,40 @@
+# The CPU addon for machines without CMake: `node-gyp rebuild`. The list of sources and the flags are native/sources.json.
+{
+  "target_defaults": {
+    "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
+    "cflags!": ["-fno-exceptions"],
+    "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20", "-O2", "-fno-strict-aliasing"],
+    "cflags_cc": ["<!@(node scripts/native-sources.cjs flags common)", "-fexceptions"],
+    "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_CPP_EXCEPTIONS", "NAPI_CPP_EXCEPTIONS"],
+    "configurations": { "Release": { "ldflags": ["-Wl,--exclude-libs,ALL", "-Wl,--gc-sections"] } }
+  },
+  "targets": [
+    {
+      "target_name": "kernels_baseline",
+      "type": "static_library",
+      "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+      "cflags_cc": ["<!@(node scripts/native-sources.cjs flags baseline)"],
+      "defines": ["KVASIR_ISA=baseline"]
+    },
+    {
+      "target_name": "kernels_avx2",
+      "type": "static_library",
+      "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+      "cflags_cc": ["<!@(node scripts/native-sources.cjs flags avx2)"],
+      "defines": ["KVASIR_ISA=avx2"]
+    },
+    {
+      "target_name": "kernels_avx512",
+      "type": "static_library",
+      "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+      "cflags_cc": ["<!@(node scripts/native-sources.cjs flags avx512)"],
+      "defines": ["KVASIR_ISA=avx512"]
+    },
+    {
+      "target_name": "kvasir",
+      "dependencies": ["kernels_baseline", "kernels_avx2", "kernels_avx512"],
+      "sources": ["<!@(node scripts/native-sources.cjs base)"],
+      "libraries": ["-ldl", "-lpthread"]
+    }
+  ]
+}

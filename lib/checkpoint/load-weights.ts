@@ -1,0 +1,79 @@
+import { KvasirError } from '../errors.js'
+import type { Graph, Value } from '../graph/graph.js'
+import type { Backend, LoadPart, WeightStore } from '../native/addon.js'
+import { addon } from '../native/addon.js'
+import type { MatchedTensor } from './match.js'
+
+const panelRows = 32
+
+export interface LoadOptions {
+  backend: Backend
+  /** Raised from another thread to stop loading. */
+  abort: Int32Array | null
+  onProgress?: (loadedBytes: number, totalBytes: number) => void
+}
+
+/**
+ * Reads the weights of a laid-out graph from a checkpoint straight into the kernels' layout. Null when aborted.
+ * Their bytes never pass through JavaScript.
+ */
+export function loadWeights(
+  graph: Graph,
+  tensors: ReadonlyMap<string, MatchedTensor>,
+  { backend, abort, onProgress }: LoadOptions,
+): WeightStore | null {
+  const store = new (addon().WeightStore)()
+  const weights = graph.values.filter((value) => value.kind === 'weight')
+  const parts = weights.flatMap((value) => partsOf(value, tensors).map((part) => ({ value, ...part })))
+  const totalBytes = parts.reduce((sum, part) => sum + part.bytes, 0)
+  let loadedBytes = 0
+  try {
+    for (const value of weights) declare(store, value)
+    for (const { value, part, bytes } of parts) {
+      if (!store.load(value.name, part, backend, abort)) {
+        store.dispose()
+        return null
+      }
+      loadedBytes += bytes
+      onProgress?.(loadedBytes, totalBytes)
+    }
+    store.checkComplete()
+    return store
+  } catch (error) {
+    store.dispose()
+    throw error
+  }
+}
+
+function declare(store: WeightStore, value: Value): void {
+  const [rows, cols] = matrixShape(value)
+  store.declare({
+    name: value.name,
+    dtype: value.dtype,
+    layout: value.layout ?? 'rows',
+    rows: value.interleaved ? 2 * Math.ceil(rows / 2 / panelRows) * panelRows : rows,
+    cols,
+  })
+}
+
+/** A vector is stored as a column. */
+function matrixShape(value: Value): [number, number] {
+  return [value.shape[0] as number, (value.shape[1] as number | undefined) ?? 1]
+}
+
+function partsOf(value: Value, tensors: ReadonlyMap<string, MatchedTensor>): { part: LoadPart; bytes: number }[] {
+  let rowOffset = 0
+  return (value.parts ?? []).map(({ parameter, rows }, i) => {
+    const tensor = tensors.get(parameter)
+    if (!tensor) throw new KvasirError('ERR_INTERNAL', `load: ${parameter} is no parameter of the checkpoint`)
+    const part: LoadPart = {
+      file: tensor.file,
+      tensor: tensor.entry.name,
+      rowOffset: value.interleaved ? 0 : rowOffset,
+      transposed: tensor.transposed,
+      interleave: value.interleaved ? (i as 0 | 1) : undefined,
+    }
+    rowOffset += rows
+    return { part, bytes: tensor.entry.bytes }
+  })
+}

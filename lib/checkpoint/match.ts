@@ -1,0 +1,100 @@
+import { CheckpointError } from '../errors.js'
+import type { DType } from '../graph/graph.js'
+import { formatShape } from '../graph/graph.js'
+import type { Checkpoint, LocatedTensor } from './checkpoint.js'
+
+/** How a family's checkpoints differ from its modules' paths: plain data, so that it can be posted to a thread. */
+export interface CheckpointRules {
+  /** What tensor names may have in front of a parameter's path; the first that fits wins. */
+  prefixes: readonly string[]
+  /** Parameters (regular expressions over paths) that files hold as (in, out), as GPT-2's Conv1D does. */
+  transposed: readonly string[]
+  /** Tensors (regular expressions over names without prefix) that are no parameters: masks and other buffers. */
+  ignored: readonly string[]
+}
+
+/** A parameter of the model to be found in the checkpoint. */
+export interface ParameterSpec {
+  path: string
+  shape: readonly number[]
+}
+
+/** A parameter's tensor. */
+export interface MatchedTensor extends LocatedTensor {
+  transposed: boolean
+  dtype: DType
+}
+
+const loadable: Record<string, DType> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
+
+/**
+ * Finds every parameter's tensor.
+ *
+ * @throws {CheckpointError} for a missing tensor, a tensor of no parameter, a wrong shape or a dtype that is no float
+ */
+export function matchParameters(
+  checkpoint: Checkpoint,
+  parameters: readonly ParameterSpec[],
+  rules: CheckpointRules,
+): Map<string, MatchedTensor> {
+  const transposed = rules.transposed.map((pattern) => new RegExp(pattern))
+  const matched = new Map<string, MatchedTensor>()
+  const used = new Set<string>()
+  for (const parameter of parameters) {
+    const found = find(checkpoint, parameter, rules)
+    used.add(found.entry.name)
+    const isTransposed = transposed.some((pattern) => pattern.test(parameter.path))
+    checkShape(found, parameter, isTransposed)
+    matched.set(parameter.path, { ...found, transposed: isTransposed, dtype: dtypeOf(found) })
+  }
+  checkExtra(checkpoint, used, rules)
+  return matched
+}
+
+function find(checkpoint: Checkpoint, parameter: ParameterSpec, rules: CheckpointRules): LocatedTensor {
+  for (const prefix of rules.prefixes) {
+    const found = checkpoint.tensors.get(prefix + parameter.path)
+    if (found) return found
+  }
+  const expected = `${parameter.path} ${formatShape(parameter.shape)}`
+  throw new CheckpointError('ERR_FILE_FORMAT', `checkpoint: tensor ${expected} is missing`, {
+    tensor: parameter.path,
+    expected,
+    found: 'nothing',
+  })
+}
+
+function checkShape(found: LocatedTensor, parameter: ParameterSpec, transposed: boolean): void {
+  const expected = transposed ? parameter.shape.toReversed() : parameter.shape
+  const { name: tensor, shape } = found.entry
+  if (shape.length === expected.length && shape.every((size, i) => size === expected[i])) return
+  const problem = {
+    file: found.fileName,
+    tensor,
+    field: 'shape',
+    expected: formatShape(expected),
+    found: formatShape(shape),
+  }
+  const message = `${found.fileName}: tensor ${tensor} must be ${problem.expected}, got ${problem.found}`
+  throw new CheckpointError('ERR_FILE_FORMAT', message, problem)
+}
+
+function dtypeOf(found: LocatedTensor): DType {
+  const { name: tensor, dtype } = found.entry
+  const known = loadable[dtype]
+  if (known) return known
+  const expected = Object.keys(loadable).join(', ')
+  const message = `${found.fileName}: tensor ${tensor} must be one of ${expected}, got ${dtype}`
+  const problem = { file: found.fileName, tensor, field: 'dtype', expected, found: dtype }
+  throw new CheckpointError('ERR_UNSUPPORTED', message, problem)
+}
+
+function checkExtra(checkpoint: Checkpoint, used: ReadonlySet<string>, rules: CheckpointRules): void {
+  const ignored = rules.ignored.map((pattern) => new RegExp(pattern))
+  for (const [tensor, { fileName }] of checkpoint.tensors) {
+    if (used.has(tensor) || ignored.some((pattern) => pattern.test(tensor))) continue
+    const message = `${fileName}: tensor ${tensor} belongs to no parameter of the model`
+    const problem = { file: fileName, tensor, expected: 'a parameter of the model', found: tensor }
+    throw new CheckpointError('ERR_FILE_FORMAT', message, problem)
+  }
+}

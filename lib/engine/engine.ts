@@ -1,0 +1,177 @@
+import { Worker } from 'node:worker_threads'
+import { AbortError, DisposedError, KvasirError } from '../errors.js'
+import { unpackError } from './error-transfer.js'
+import type { EngineInfo, EngineSetup, FromWorker, Piece, Request, Results, ToWorker } from './messages.js'
+
+/** Distributes over the union, which `Omit` alone does not. */
+type Unsent<T> = T extends Request ? Omit<T, 'id' | 'flag'> : never
+export type RequestOf<T extends Request['type']> = Unsent<Extract<Request, { type: T }>>
+
+interface Pending {
+  flag: Int32Array
+  onPieces: ((pieces: Piece[]) => void) | undefined
+  resolve(result: never): void
+  reject(error: unknown): void
+}
+
+/**
+ * Every engine of this thread. At exit their flags are raised, so that a worker in the middle of a long native step
+ * ends within milliseconds and does not hold the process up.
+ */
+const engines = new Set<Engine>()
+process.on('exit', () => {
+  for (const engine of engines) engine.raiseFlags()
+})
+
+function sharedFlag(): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(4))
+}
+
+/** A model loaded in a worker, seen from the caller's thread. */
+export class Engine {
+  readonly info: EngineInfo
+  readonly #worker: Worker
+  readonly #stop: Int32Array
+  readonly #pending = new Map<number, Pending>()
+  #nextId = 1
+  #disposed: Promise<void> | undefined
+  #failure: unknown
+
+  private constructor(worker: Worker, stop: Int32Array, info: EngineInfo) {
+    this.#worker = worker
+    this.#stop = stop
+    this.info = info
+    worker.on('message', (message: FromWorker) => this.#receive(message))
+    worker.on('error', (error) => this.#fail(error))
+    worker.on('exit', () => this.#fail(new KvasirError('ERR_INTERNAL', 'engine: its worker ended')))
+    worker.unref()
+    engines.add(this)
+  }
+
+  /** Starts a worker that loads the model. */
+  static load(
+    setup: Omit<EngineSetup, 'stop'>,
+    options: { signal?: AbortSignal; onProgress?: (loadedBytes: number, totalBytes: number) => void } = {},
+  ): Promise<Engine> {
+    const { signal, onProgress } = options
+    signal?.throwIfAborted()
+    const stop = sharedFlag()
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: { ...setup, stop } satisfies EngineSetup,
+      name: 'kvasir-engine',
+    })
+    return new Promise<Engine>((resolve, reject) => {
+      const raise = () => Atomics.store(stop, 0, 1)
+      const onAbort = () => {
+        raise()
+        reject(signal!.reason)
+      }
+      const onMessage = (message: FromWorker) => {
+        if (message.type === 'progress') return onProgress?.(message.loadedBytes, message.totalBytes)
+        settle()
+        if (message.type === 'unready') reject(unpackError(message.error))
+        if (message.type === 'ready' && signal?.aborted) worker.postMessage({ type: 'dispose' } satisfies ToWorker)
+        else if (message.type === 'ready') resolve(new Engine(worker, stop, message.info))
+      }
+      const onEnd = (error: unknown) => {
+        settle()
+        reject(error instanceof Error ? error : new KvasirError('ERR_INTERNAL', 'engine: its worker ended while loading'))
+      }
+      const settle = () => {
+        signal?.removeEventListener('abort', onAbort)
+        process.off('exit', raise)
+        worker.off('message', onMessage).off('error', onEnd).off('exit', onEnd)
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      process.once('exit', raise)
+      worker.on('message', onMessage).on('error', onEnd).on('exit', onEnd)
+    })
+  }
+
+  /**
+   * Sends a request; resolves with its result.
+   *
+   * When `signal` aborts, the promise rejects at once with its reason, and the native work stops between two layers.
+   */
+  request<T extends Request['type']>(
+    request: RequestOf<T>,
+    signal?: AbortSignal,
+    onPieces?: (pieces: Piece[]) => void,
+  ): Promise<Results[T]> {
+    if (this.#disposed) return Promise.reject(new DisposedError(`${request.type}: the model is disposed`))
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    const id = this.#nextId++
+    const flag = sharedFlag()
+    return new Promise<Results[T]>((resolve, reject) => {
+      const onAbort = () => this.#cancel(id, signal!.reason)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      const settled = <V>(settle: (value: V) => void) => {
+        return (value: V) => {
+          signal?.removeEventListener('abort', onAbort)
+          settle(value)
+        }
+      }
+      this.#pending.set(id, { flag, onPieces, resolve: settled(resolve), reject: settled(reject) })
+      this.#worker.ref()
+      this.#worker.postMessage({ ...request, id, flag } as ToWorker)
+    })
+  }
+
+  /** Stops all work, frees the model and ends the worker. Requests under way reject. Idempotent. */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#end()
+    return this.#disposed
+  }
+
+  /** Asks the native step under way to return. */
+  raiseFlags(): void {
+    Atomics.store(this.#stop, 0, 1)
+    for (const { flag } of this.#pending.values()) Atomics.store(flag, 0, 1)
+  }
+
+  async #end(): Promise<void> {
+    this.raiseFlags()
+    for (const { reject } of this.#pending.values()) reject(new AbortError('dispose: the model was disposed'))
+    this.#pending.clear()
+    engines.delete(this)
+    if (this.#failure !== undefined) return
+    const ended = new Promise<void>((resolve) => {
+      this.#worker.once('exit', () => resolve())
+    })
+    this.#worker.ref()
+    this.#worker.postMessage({ type: 'dispose' } satisfies ToWorker)
+    await ended
+  }
+
+  #cancel(id: number, reason: unknown): void {
+    const pending = this.#pending.get(id)
+    if (!pending) return
+    Atomics.store(pending.flag, 0, 1)
+    this.#forget(id)
+    pending.reject(reason)
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.type !== 'pieces' && message.type !== 'result' && message.type !== 'error') return
+    const pending = this.#pending.get(message.id)
+    if (!pending) return
+    if (message.type === 'pieces') return pending.onPieces?.(message.pieces)
+    this.#forget(message.id)
+    if (message.type === 'result') pending.resolve(message.result as never)
+    else pending.reject(unpackError(message.error))
+  }
+
+  /** An idle model does not keep the process alive. */
+  #forget(id: number): void {
+    this.#pending.delete(id)
+    if (this.#pending.size === 0) this.#worker.unref()
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error
+    engines.delete(this)
+    for (const { reject } of this.#pending.values()) reject(error)
+    this.#pending.clear()
+  }
+}

@@ -1,0 +1,138 @@
+import type { CheckpointRules, ParameterSpec } from '../checkpoint/match.js'
+import type { Graph } from '../graph/graph.js'
+import type { TransferredError } from './error-transfer.js'
+
+// What the caller's thread and the engine's worker say to each other. All of it is plain data.
+
+export type WeightDType = 'auto' | 'f32' | 'f16' | 'bf16'
+export type CacheDType = 'f32' | 'bf16'
+
+/** A model as the worker needs it: what was recorded from the user's classes, and where its weights are. */
+export interface EngineSetup {
+  folder: string
+  graph: Graph
+  parameters: ParameterSpec[]
+  rules: CheckpointRules
+  vocabSize: number
+  /** Tokens that a sequence may have. */
+  contextLength: number
+  /** Ids that end a text. */
+  eosIds: number[]
+  dtype: WeightDType
+  cacheDtype: CacheDType
+  threads: number
+  isa: string | undefined
+  /** `stop[0]` nonzero: leave whatever you do. Shared memory. */
+  stop: Int32Array
+}
+
+/** What a loaded model says of itself. */
+export interface EngineInfo {
+  isa: string
+  threads: number
+  weightBytes: number
+  cacheBytes: number
+  hasTokenizer: boolean
+}
+
+export interface SamplingOptions {
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  /** Low and high word. */
+  seed: [number, number]
+}
+
+export type Prompt = string | number[]
+
+/** One piece of a generated text. */
+export interface Piece {
+  /** The text that became certain with this token; '' while a character or a stop string is incomplete. */
+  text: string
+  id: number
+  /** Natural logarithm of the token's probability under the model, before temperature and cuts. */
+  logprob: number
+}
+
+export type FinishReason = 'stop' | 'length'
+
+export interface Usage {
+  promptTokens: number
+  completionTokens: number
+  /** Time between the request and its first step, in ms. */
+  queueMs: number
+  prefillMs: number
+  decodeMs: number
+}
+
+/** The end of a generation. */
+export interface Finished {
+  finishReason: FinishReason
+  usage: Usage
+}
+
+export interface NextToken {
+  id: number
+  text: string
+  probability: number
+  logprob: number
+}
+
+/** A request's own flag, in shared memory: `flag[0]` nonzero stops its work between two layers. */
+interface Abortable {
+  id: number
+  flag: Int32Array
+}
+
+export interface GenerateRequest extends Abortable {
+  type: 'generate'
+  prompt: Prompt
+  maxTokens: number
+  stop: string[]
+  ignoreEos: boolean
+  sampling: SamplingOptions
+}
+
+export interface NextTokensRequest extends Abortable {
+  type: 'nextTokens'
+  prompt: Prompt
+  top: number
+}
+
+export interface LogitsRequest extends Abortable {
+  type: 'logits'
+  prompt: Prompt
+}
+
+export interface TokenizeRequest extends Abortable {
+  type: 'tokenize'
+  text: string
+  addSpecialTokens: boolean
+}
+
+export interface DetokenizeRequest extends Abortable {
+  type: 'detokenize'
+  ids: number[]
+}
+
+export type Request = GenerateRequest | NextTokensRequest | LogitsRequest | TokenizeRequest | DetokenizeRequest
+
+/** What each kind of request ends with. */
+export interface Results {
+  generate: Finished
+  nextTokens: NextToken[]
+  logits: { data: Float32Array; shape: [number, number] }
+  tokenize: number[]
+  detokenize: string
+}
+
+export type ToWorker = Request | { type: 'dispose' }
+
+export type FromWorker =
+  | { type: 'progress'; loadedBytes: number; totalBytes: number }
+  | { type: 'ready'; info: EngineInfo }
+  | { type: 'unready'; error: TransferredError }
+  | { type: 'pieces'; id: number; pieces: Piece[] }
+  | { type: 'result'; id: number; result: Results[keyof Results] }
+  | { type: 'error'; id: number; error: TransferredError }

@@ -1,0 +1,94 @@
+/**
+ * The recorded program of a model: plain data, so that it can be posted to another thread.
+ *
+ * A step processes `N` tokens of `S` sequences, concatenated without padding. `R` rows have their logits computed,
+ * and block tables are `W` blocks wide. These are the only free dimensions.
+ */
+
+/** A number, or a dimension that is known only at each step. */
+export type Dim = number | 'N' | 'R' | 'S' | 'S+1' | 'W'
+
+export type Shape = readonly Dim[]
+
+export type DType = 'f32' | 'f16' | 'bf16' | 'i32'
+
+export type ValueId = number
+
+export type ValueKind = 'input' | 'weight' | 'constant' | 'result'
+
+/** Rows of a weight that come from one parameter of the model. */
+export interface WeightPart {
+  /** The parameter's module path, e.g. `h.0.attn.c_attn.weight`. */
+  parameter: string
+  rows: number
+}
+
+export interface Value {
+  id: ValueId
+  kind: ValueKind
+  /** Module path for weights and results, the step table's name for inputs. */
+  name: string
+  shape: Shape
+  dtype: DType
+  /**
+   * For a weight: the parameters stacked into it, row after row. One after recording; merged projections have several.
+   * A vector counts as a row per element.
+   */
+  parts?: WeightPart[]
+  /** For a weight: how it lies in memory, chosen by the `layout` pass. */
+  layout?: 'rows' | 'panels'
+  /** For a weight with two parts of equal rows: their panels alternate, as a gated `linear` wants them. */
+  interleaved?: boolean
+  /** For a constant: its elements, row-major. */
+  data?: Float32Array
+}
+
+export type Attribute = number | string | boolean | readonly number[]
+
+export interface Node {
+  op: string
+  /** Module path of what recorded it. */
+  name: string
+  inputs: Record<string, ValueId>
+  outputs: Record<string, ValueId>
+  attributes: Record<string, Attribute>
+}
+
+export interface Graph {
+  /** `values[i].id === i`. */
+  values: Value[]
+  /** In an order in which every input is there before it is used. */
+  nodes: Node[]
+  /** What a step gives back, by name. */
+  outputs: Record<string, ValueId>
+}
+
+/** The tables of a step, in the order a listing shows them. */
+export const stepInputs = {
+  tokens: { shape: ['N'], dtype: 'i32' },
+  positions: { shape: ['N'], dtype: 'i32' },
+  queryStarts: { shape: ['S+1'], dtype: 'i32' },
+  contextLengths: { shape: ['S'], dtype: 'i32' },
+  blockTables: { shape: ['S', 'W'], dtype: 'i32' },
+  outputRows: { shape: ['R'], dtype: 'i32' },
+  temperature: { shape: ['R'], dtype: 'f32' },
+  topK: { shape: ['R'], dtype: 'i32' },
+  topP: { shape: ['R'], dtype: 'f32' },
+  minP: { shape: ['R'], dtype: 'f32' },
+  seed: { shape: ['R', 2], dtype: 'i32' },
+  counter: { shape: ['R'], dtype: 'i32' },
+} as const satisfies Record<string, { shape: Shape; dtype: DType }>
+
+export type StepInputName = keyof typeof stepInputs
+
+/** Tokens that one block of the paged KV cache holds; the native side has the same constant and checks it. */
+export const blockTokens = 32
+
+/** `(N, 768)` */
+export function formatShape(shape: Shape): string {
+  return `(${shape.join(', ')})`
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i])
+}

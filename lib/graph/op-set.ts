@@ -1,0 +1,85 @@
+/** What an attribute holds: a number, a list of numbers, a flag, or one of these words. */
+export type AttributeKind = 'number' | 'numbers' | 'boolean' | readonly string[]
+
+/** The names an op's node carries; one that ends in `?` may be absent. */
+export interface OpSignature {
+  inputs: readonly string[]
+  outputs: readonly string[]
+  attributes: Readonly<Record<string, AttributeKind>>
+}
+
+const kinds = ['relu', 'gelu', 'gelu-tanh', 'silu'] as const
+
+/** Every op that a graph may hold. What each computes is said in its kernel's header, `native/kernels/<op>/<op>.h`. */
+export const opSet = {
+  embedding: { inputs: ['ids', 'weight'], outputs: ['y'], attributes: {} },
+  linear: {
+    inputs: ['x', 'weight', 'bias?', 'residual?'],
+    outputs: ['y'],
+    attributes: { activation: ['none', ...kinds], gated: 'boolean' },
+  },
+  'layer-norm': {
+    inputs: ['x', 'residual?', 'weight?', 'bias?'],
+    outputs: ['y', 'sum?'],
+    attributes: { epsilon: 'number' },
+  },
+  'rms-norm': {
+    inputs: ['x', 'residual?', 'weight?'],
+    outputs: ['y', 'sum?'],
+    attributes: { epsilon: 'number' },
+  },
+  'rope-table': {
+    inputs: ['positions'],
+    outputs: ['y'],
+    attributes: { frequencies: 'numbers', magnitude: 'number' },
+  },
+  rope: {
+    inputs: ['x', 'table'],
+    outputs: ['y'],
+    attributes: { heads: 'number', headSize: 'number', interleaved: 'boolean' },
+  },
+  slice: { inputs: ['x'], outputs: ['y'], attributes: { start: 'number', size: 'number' } },
+  activation: { inputs: ['x', 'up?'], outputs: ['y'], attributes: { kind: kinds } },
+  add: { inputs: ['a', 'b'], outputs: ['y'], attributes: {} },
+  scale: { inputs: ['x'], outputs: ['y'], attributes: { factor: 'number' } },
+  softmax: { inputs: ['x'], outputs: ['y'], attributes: {} },
+  'gather-rows': { inputs: ['x', 'rows'], outputs: ['y'], attributes: {} },
+  // As recorded it takes k and v; lowered, a kv-append before it has put them into the cache.
+  attention: {
+    inputs: ['q', 'k?', 'v?', 'slopes?', 'queryStarts', 'contextLengths', 'blockTables'],
+    outputs: ['y'],
+    attributes: {
+      layer: 'number',
+      heads: 'number',
+      kvHeads: 'number',
+      headSize: 'number',
+      scale: 'number',
+      softcap: 'number',
+      window: 'number',
+    },
+  },
+  // With a table it also rotates q, in its storage.
+  'kv-append': {
+    inputs: ['k', 'v', 'table?', 'q?', 'queryStarts', 'contextLengths', 'blockTables'],
+    outputs: ['q?'],
+    attributes: {
+      layer: 'number',
+      kvHeads: 'number',
+      headSize: 'number',
+      'heads?': 'number',
+      'interleaved?': 'boolean',
+    },
+  },
+  sample: {
+    inputs: ['logits', 'temperature', 'topK', 'topP', 'minP', 'seed', 'counter'],
+    outputs: ['ids', 'logprobs'],
+    attributes: {},
+  },
+} as const satisfies Record<string, OpSignature>
+
+export type OpName = keyof typeof opSet
+
+/** The signature of an op, or undefined where there is no such op. */
+export function signatureOf(op: string): OpSignature | undefined {
+  return Object.hasOwn(opSet, op) ? opSet[op as OpName] : undefined
+}

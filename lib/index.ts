@@ -1,0 +1,28 @@
+/** Kvasir: transformer language models written as TypeScript classes, run by native kernels. */
+
+export {
+  AbortError,
+  CheckpointError,
+  type CheckpointProblem,
+  ContextFullError,
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  type ErrorCode,
+  KvasirError,
+  NumericError,
+  OutOfMemoryError,
+  ShapeError,
+} from './errors.js'
+export {
+  type Completion,
+  type FinishReason,
+  type GenerateOptions,
+  LanguageModel,
+  type LoadOptions,
+  loadModel,
+  type NextToken,
+  type Piece,
+  type Usage,
+} from './language-model.js'
+export { registerModel } from './models/registry.js'

@@ -1,0 +1,252 @@
+import { join } from 'node:path'
+import { readJsonObject } from './checkpoint/json-file.js'
+import { Engine } from './engine/engine.js'
+import type { CacheDType, EngineInfo, FinishReason, NextToken, Piece, Usage, WeightDType } from './engine/messages.js'
+import { CheckpointError, invalidType, invalidValue } from './errors.js'
+import type { GenerateOptions } from './generate-options.js'
+import { checkChoice, checkInteger, checkOptions, checkPrompt, checkSignal, generateRequest } from './generate-options.js'
+import { modelFor } from './models/registry.js'
+import { addon } from './native/addon.js'
+import { modelSpec, parameters, record } from './nn/index.js'
+import { PieceQueue } from './piece-queue.js'
+
+export type { FinishReason, GenerateOptions, NextToken, Piece, Usage }
+
+const maxConfigBytes = 2 ** 20
+
+export interface LoadOptions {
+  /** How matrices are held: as the checkpoint has them (`auto`, the default) or converted while loading. */
+  dtype?: WeightDType
+  /** How keys and values are cached; f32 by default. */
+  cacheDtype?: CacheDType
+  /** Threads that compute; the processors this process may use, by default. */
+  threads?: number
+  /** Tokens a sequence may have, at most what the model was made for (the default). */
+  contextLength?: number
+  /** Called while weights are read, at most every 50 ms and at the end. */
+  onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void
+  /** Stops loading; the promise rejects with the signal's reason. */
+  signal?: AbortSignal
+}
+
+/** A finished generation. */
+export interface Completion {
+  text: string
+  /** The generated ids, without the prompt's; the last one is the end token where that ended it. */
+  ids: number[]
+  /** `stop`: an end token or stop string; `length`: `maxTokens` or the context is used up. */
+  finishReason: FinishReason
+  usage: Usage
+}
+
+/**
+ * Loads a model from a folder in Hugging Face layout: `config.json`, `model.safetensors` (or shards with an index),
+ * and `tokenizer.json` where there is one.
+ *
+ * @throws {CheckpointError} when a file is missing, malformed or does not fit the architecture
+ * @throws {OutOfMemoryError} when weights or cache do not fit into memory
+ * @example
+ * const model = await loadModel('models/tiny-shakespeare')
+ * const { text } = await model.complete('ROMEO:', { maxTokens: 40 })
+ */
+export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LanguageModel> {
+  if (typeof folder !== 'string') throw invalidType('loadModel: folder', 'a string', folder)
+  checkLoadOptions(options)
+  const config = await readJsonObject(join(folder, 'config.json'), maxConfigBytes)
+  if (!config) {
+    const file = join(folder, 'config.json')
+    throw new CheckpointError('ERR_FILE_NOT_FOUND', `loadModel: ${file} is not there`, { file })
+  }
+  const generation = (await readJsonObject(join(folder, 'generation_config.json'), maxConfigBytes)) ?? {}
+  const model = modelFor(config)
+  const graph = record(model)
+  const { vocabSize, maxPositions } = modelSpec(model, graph)
+  const contextLength = Math.min(options.contextLength ?? maxPositions, maxPositions)
+  const engine = await Engine.load(
+    {
+      folder,
+      graph,
+      parameters: parameters(model).map(({ path, shape }) => ({ path, shape })),
+      rules: model.checkpoint,
+      vocabSize,
+      contextLength,
+      eosIds: endTokens(generation.eos_token_id ?? config.eos_token_id, vocabSize),
+      dtype: options.dtype ?? 'auto',
+      cacheDtype: options.cacheDtype ?? 'f32',
+      threads: options.threads ?? addon().cpuInfo().processors,
+      isa: process.env.KVASIR_ISA || undefined,
+    },
+    {
+      signal: options.signal,
+      onProgress: (loadedBytes, totalBytes) => options.onProgress?.({ loadedBytes, totalBytes }),
+    },
+  )
+  return new LanguageModel(engine, { config, vocabSize, contextLength })
+}
+
+function checkLoadOptions(options: LoadOptions): void {
+  checkOptions('loadModel', options)
+  checkChoice('loadModel: dtype', options.dtype, ['auto', 'f32', 'f16', 'bf16'])
+  checkChoice('loadModel: cacheDtype', options.cacheDtype, ['f32', 'bf16'])
+  checkInteger('loadModel: threads', options.threads, 1, 1024)
+  checkInteger('loadModel: contextLength', options.contextLength, 1, 2 ** 20 * 32)
+  checkSignal('loadModel: signal', options.signal)
+  if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
+    throw invalidType('loadModel: onProgress', 'a function', options.onProgress)
+}
+
+/** `eos_token_id` of a configuration: a number, several, or none. */
+function endTokens(field: unknown, vocabSize: number): number[] {
+  const ids = field === undefined || field === null ? [] : Array.isArray(field) ? field : [field]
+  for (const id of ids) {
+    if (Number.isInteger(id) && id >= 0 && id < 2 ** 31) continue
+    const problem = { field: 'eos_token_id', expected: `ids from 0 to ${vocabSize - 1}`, found: String(id) }
+    throw new CheckpointError(
+      'ERR_FILE_FORMAT',
+      `config: eos_token_id must be ${problem.expected}, got ${problem.found}`,
+      problem,
+    )
+  }
+  return ids as number[]
+}
+
+/** A loaded model: text in, text out. Made by `loadModel`. Calls at the same time are served one after another. */
+export class LanguageModel {
+  /** The model's `config.json`. */
+  readonly config: Readonly<Record<string, unknown>>
+  readonly vocabSize: number
+  /** Tokens that prompt and answer may have together. */
+  readonly contextLength: number
+  readonly #engine: Engine
+
+  /** @internal */
+  constructor(
+    engine: Engine,
+    { config, vocabSize, contextLength }: { config: Record<string, unknown>; vocabSize: number; contextLength: number },
+  ) {
+    this.#engine = engine
+    this.config = config
+    this.vocabSize = vocabSize
+    this.contextLength = contextLength
+  }
+
+  /** What runs it: instruction set, threads, bytes of weights and of the cache when full. */
+  get info(): Readonly<EngineInfo> {
+    return this.#engine.info
+  }
+
+  /**
+   * Continues a prompt, token by token. Work starts with the first `next()`; leaving the loop stops it.
+   *
+   * @param prompt text, or token ids
+   * @throws what `options.signal` was aborted with
+   * @throws {ContextFullError} when the prompt is longer than the context
+   * @throws {NumericError} when the model computes something that is not a number
+   * @example
+   * for await (const piece of model.generate('ROMEO:', { maxTokens: 40 })) process.stdout.write(piece.text)
+   */
+  generate(prompt: string | readonly number[], options: GenerateOptions = {}): AsyncGenerator<Piece, void, void> {
+    const request = generateRequest('generate', prompt, options)
+    return this.#stream(request, options.signal)
+  }
+
+  /** Continues a prompt to its end. Takes what `generate` takes. */
+  async complete(prompt: string | readonly number[], options: GenerateOptions = {}): Promise<Completion> {
+    const request = generateRequest('complete', prompt, options)
+    const pieces: Piece[] = []
+    const finished = await this.#engine.request<'generate'>(request, options.signal, (more) => {
+      for (const piece of more) pieces.push(piece)
+    })
+    return {
+      text: pieces.map((piece) => piece.text).join(''),
+      ids: pieces.map((piece) => piece.id),
+      finishReason: finished.finishReason,
+      usage: finished.usage,
+    }
+  }
+
+  /** The most probable next tokens, the likeliest first. `top` from 1 to the vocabulary's size, 10 by default. */
+  async nextTokens(
+    prompt: string | readonly number[],
+    options: { top?: number; signal?: AbortSignal } = {},
+  ): Promise<NextToken[]> {
+    checkOptions('nextTokens', options)
+    checkInteger('nextTokens: top', options.top, 1, 2 ** 31)
+    checkSignal('nextTokens: signal', options.signal)
+    const top = Math.min(options.top ?? 10, this.vocabSize)
+    return this.#engine.request<'nextTokens'>(
+      { type: 'nextTokens', prompt: checkPrompt('nextTokens', prompt), top },
+      options.signal,
+    )
+  }
+
+  /**
+   * The logits after every token of the prompt, `(prompt tokens, vocabSize)`, row-major.
+   *
+   * @throws {RangeError} when they would take more than 4 GiB
+   */
+  async logits(
+    prompt: string | readonly number[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<{ data: Float32Array; shape: [number, number] }> {
+    checkOptions('logits', options)
+    checkSignal('logits: signal', options.signal)
+    const checked = checkPrompt('logits', prompt)
+    const most = Math.floor(2 ** 30 / this.vocabSize)
+    if (typeof checked !== 'string' && checked.length > most)
+      throw invalidValue('logits: prompt', `at most ${most} tokens`, checked.length)
+    return this.#engine.request<'logits'>({ type: 'logits', prompt: checked }, options.signal)
+  }
+
+  /** Text to token ids, with what the tokenizer puts around a text (such as a BOS) unless told otherwise. */
+  async tokenize(text: string, options: { addSpecialTokens?: boolean } = {}): Promise<number[]> {
+    if (typeof text !== 'string') throw invalidType('tokenize: text', 'a string', text)
+    checkOptions('tokenize', options)
+    return this.#engine.request<'tokenize'>({
+      type: 'tokenize',
+      text,
+      addSpecialTokens: options.addSpecialTokens ?? true,
+    })
+  }
+
+  /** Token ids to text; special tokens are left out. */
+  async detokenize(ids: readonly number[]): Promise<string> {
+    const checked = checkPrompt('detokenize', ids)
+    if (typeof checked === 'string') throw invalidType('detokenize: ids', 'an array of token ids', ids)
+    return this.#engine.request<'detokenize'>({ type: 'detokenize', ids: checked })
+  }
+
+  /** Stops all work and frees everything; resolves once it is freed. Idempotent. */
+  dispose(): Promise<void> {
+    return this.#engine.dispose()
+  }
+
+  /** `using model = await loadModel(...)` */
+  [Symbol.dispose](): void {
+    void this.dispose()
+  }
+
+  /** `await using model = await loadModel(...)` */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  async *#stream(request: ReturnType<typeof generateRequest>, signal?: AbortSignal): AsyncGenerator<Piece, void, void> {
+    const ended = new AbortController()
+    const queue = new PieceQueue()
+    const work = this.#engine.request<'generate'>(
+      request,
+      signal ? AbortSignal.any([signal, ended.signal]) : ended.signal,
+      (pieces) => queue.push(pieces),
+    )
+    work.then(
+      () => queue.end(),
+      (error) => queue.fail(error),
+    )
+    try {
+      yield* queue.drain()
+    } finally {
+      ended.abort()
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import type { RopeScaling } from '../nn/rope-scaling.js'
+import {
+  linearScaling,
+  llama3Scaling,
+  ntkScaling,
+  unscaled,
+  yarnMagnitude,
+  yarnScaling,
+} from '../nn/rope-scaling.js'
+import type { RotaryOptions } from '../nn/rotary.js'
+import { rotatedChannels } from '../nn/rotary.js'
+import { boolean, integer, limits, malformed, number, oneOf, readFields } from './config.js'
+
+type Json = Record<string, unknown>
+
+/** What a scaling is read from. */
+interface Source {
+  parameters: Json
+  /** The field that holds them, for messages: `rope_scaling.`. */
+  parent: string
+  /** Positions that the model has, and those it was first trained for. */
+  maxPositions: number
+  originalMaxPositions: number
+}
+
+/** How each `rope_type` is read. */
+const scalings: Record<string, (source: Source) => RopeScaling> = {
+  default: () => unscaled,
+  linear: ({ parameters, parent }) =>
+    linearScaling(readFields(parameters, { factor: number() }, parent).factor),
+  ntk: ({ parameters, parent }) => ntkScaling(readFields(parameters, { factor: number() }, parent).factor),
+  // Its factor grows once a sequence is longer than max_position_embeddings, which no sequence here is.
+  dynamic: () => unscaled,
+  yarn: readYarn,
+  llama3: readLlama3,
+}
+
+/**
+ * The rotary positions of a config.json: its `rope_parameters`, as transformers 5 writes them, or `rope_theta` and
+ * `rope_scaling`, as was usual before. The formulas are with each scaling in `nn/rope-scaling.ts`.
+ *
+ * @throws {CheckpointError} naming the field that is malformed or of a type that is not known
+ */
+export function readRopeParameters(json: Json, maxPositions: number, headSize: number): RotaryOptions {
+  const name = json.rope_parameters == null ? 'rope_scaling' : 'rope_parameters'
+  const parameters = readObject(json, name)
+  const { rope_theta: theta, partial_rotary_factor: partial } = readFields(
+    { ...json, ...parameters },
+    { rope_theta: number(10000, 2), partial_rotary_factor: number(1) },
+  )
+  if (partial > 1) throw malformed('partial_rotary_factor', 'a number from 0 to 1', partial)
+  const rotated = rotatedChannels(headSize, partial)
+  if (rotated === 0 || rotated % 2 !== 0)
+    throw malformed('head_dim', 'such that a positive even number of its channels rotates', headSize)
+  const type = oneOf(scalings, 'default')(
+    parameters.rope_type ?? parameters.type ?? undefined,
+    `${name}.rope_type`,
+  )
+  const original = { original_max_position_embeddings: integer(limits.positions, maxPositions) }
+  const { original_max_position_embeddings: originalMaxPositions } = readFields(
+    { ...parameters, ...json },
+    original,
+  )
+  const scaling = scalings[type]!({ parameters, parent: `${name}.`, maxPositions, originalMaxPositions })
+  return { theta, scaling, partial }
+}
+
+function readObject(json: Json, name: string): Json {
+  const value = json[name] ?? {}
+  if (typeof value !== 'object' || Array.isArray(value)) throw malformed(name, 'an object', value)
+  return value as Json
+}
+
+function readYarn({ parameters, parent, maxPositions, originalMaxPositions }: Source): RopeScaling {
+  const fields = {
+    factor: number(maxPositions / originalMaxPositions),
+    beta_fast: number(32),
+    beta_slow: number(1),
+    attention_factor: number(null),
+    mscale: number(null),
+    mscale_all_dim: number(null),
+    truncate: boolean(true),
+  }
+  const { factor, beta_fast, beta_slow, attention_factor, mscale, mscale_all_dim, truncate } = readFields(
+    parameters,
+    fields,
+    parent,
+  )
+  const magnitude =
+    mscale && mscale_all_dim
+      ? yarnMagnitude(factor, mscale) / yarnMagnitude(factor, mscale_all_dim)
+      : yarnMagnitude(factor)
+  return yarnScaling({
+    factor,
+    originalMaxPositions,
+    betaFast: beta_fast,
+    betaSlow: beta_slow,
+    attentionFactor: attention_factor ?? magnitude,
+    truncate,
+  })
+}
+
+function readLlama3({ parameters, parent, originalMaxPositions }: Source): RopeScaling {
+  const fields = { factor: number(), low_freq_factor: number(), high_freq_factor: number() }
+  const { factor, low_freq_factor, high_freq_factor } = readFields(parameters, fields, parent)
+  if (high_freq_factor <= low_freq_factor)
+    throw malformed(
+      `${parent}high_freq_factor`,
+      `above low_freq_factor (${low_freq_factor})`,
+      high_freq_factor,
+    )
+  return llama3Scaling({
+    factor,
+    lowFreqFactor: low_freq_factor,
+    highFreqFactor: high_freq_factor,
+    originalMaxPositions,
+  })
+}

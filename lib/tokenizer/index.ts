@@ -1,0 +1,3 @@
+export { loadTokenizer } from './load.js'
+export type { StreamDecoder } from './stream-decoder.js'
+export type { DecodeOptions, EncodeOptions, StreamDecodeOptions, Tokenizer } from './tokenizer.js'

@@ -1,0 +1,33 @@
+// Compiled once per instruction set, like the kernels it lists.
+
+#include "backends/cpu-kernels.h"
+
+#define KVASIR_STRING_(x) #x
+#define KVASIR_STRING(x) KVASIR_STRING_(x)
+
+namespace kvasir::KVASIR_ISA {
+
+ActivateKernel activation;
+AddKernel add;
+AttentionKernel attention;
+EmbeddingKernel embedding;
+GatherRowsKernel gather_rows;
+KvAppendKernel kv_append;
+LayerNormKernel layer_norm;
+LinearKernel linear;
+ProbeFmaKernel probe_fma;
+ProbeReadKernel probe_read;
+RmsNormKernel rms_norm;
+RopeKernel rope;
+RopeTableKernel rope_table;
+SampleKernel sample;
+ScaleKernel scale;
+SoftmaxKernel softmax;
+
+extern const CpuKernels kCpuKernels;
+const CpuKernels kCpuKernels = {
+    KVASIR_STRING(KVASIR_ISA), activation, add,      attention, embedding,  gather_rows, kv_append, layer_norm, linear,
+    probe_fma,                 probe_read, rms_norm, rope,      rope_table, sample,      scale,     softmax,
+};
+
+}  // namespace kvasir::KVASIR_ISA

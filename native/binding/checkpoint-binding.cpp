@@ -1,0 +1,162 @@
+#include <algorithm>
+
+#include "binding/classes.h"
+#include "binding/convert.h"
+
+namespace kvasir::binding {
+
+namespace {
+
+// A store's loop on a backend's threads.
+ParallelFor parallel_on(ThreadPool& pool) {
+  return [&pool](int64_t items, const std::function<void(int64_t, int64_t)>& body) {
+    struct Loop {
+      const std::function<void(int64_t, int64_t)>& body;
+      int64_t items, chunks;
+    } loop{body, items, std::min<int64_t>(items, 64 * pool.num_threads())};
+    pool.run(
+        loop.chunks,
+        [](void* argument, int64_t chunk, int) {
+          const Loop& l = *static_cast<const Loop*>(argument);
+          l.body(l.items * chunk / l.chunks, l.items * (chunk + 1) / l.chunks);
+        },
+        &loop, nullptr);
+  };
+}
+
+LoadPart part_of(Napi::Object from, const SafetensorsFile& file) {
+  LoadPart part;
+  std::string name = string_of(from.Get("tensor"), "load: tensor");
+  part.file = &file.file;
+  part.source = file.find(name);
+  if (part.source == nullptr) throw Error(ErrorKind::kInvalidValue, "load: the file has no tensor " + name);
+  part.transposed = boolean_of(from.Get("transposed"), "load: transposed");
+  const std::vector<int64_t>& shape = part.source->shape;
+  if (shape.empty() || shape.size() > 2)
+    throw Error(ErrorKind::kFileFormat, "load: tensor " + name + " must have one or two dimensions");
+  part.rows = part.transposed && shape.size() == 2 ? shape[1] : shape[0];
+  part.row_offset = integer_of(from.Get("rowOffset"), "load: rowOffset", 0, int64_t{1} << 40);
+  Napi::Value interleave = from.Get("interleave");
+  if (!interleave.IsUndefined()) {
+    part.panel_step = 2;
+    part.first_panel = integer_of(interleave, "load: interleave", 0, 1);
+  }
+  return part;
+}
+
+}  // namespace
+
+SafetensorsHandle::SafetensorsHandle(const Napi::CallbackInfo& info) : Handle(info) {
+  guarded(info.Env(), [&] {
+    hold(std::shared_ptr<SafetensorsFile>(open_safetensors(string_of(info[0], "SafetensorsFile: path"))));
+  });
+}
+
+void SafetensorsHandle::define(Napi::Env env, Napi::Object exports) {
+  export_class(exports, kName,
+               DefineClass(env, kName,
+                           {InstanceMethod("tensors", &SafetensorsHandle::tensors),
+                            InstanceMethod("metadata", &SafetensorsHandle::metadata),
+                            InstanceMethod("dispose", &SafetensorsHandle::dispose)}),
+               env.GetInstanceData<AddonData>()->file);
+}
+
+Napi::Value SafetensorsHandle::tensors(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    Napi::Env env = info.Env();
+    std::shared_ptr<SafetensorsFile> file = native();
+    Napi::Array list = Napi::Array::New(env, file->tensors.size());
+    for (uint32_t i = 0; i < file->tensors.size(); i++) {
+      const TensorEntry& tensor = file->tensors[i];
+      Napi::Object entry = Napi::Object::New(env);
+      Napi::Array shape = Napi::Array::New(env, tensor.shape.size());
+      for (uint32_t d = 0; d < tensor.shape.size(); d++) shape.Set(d, static_cast<double>(tensor.shape[d]));
+      entry.Set("name", tensor.name);
+      entry.Set("dtype", tensor.dtype);
+      entry.Set("shape", shape);
+      entry.Set("bytes", static_cast<double>(tensor.bytes));
+      list.Set(i, entry);
+    }
+    return list;
+  });
+}
+
+Napi::Value SafetensorsHandle::metadata(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    Napi::Object result = Napi::Object::New(info.Env());
+    for (const auto& [key, text] : native()->metadata)
+      result.DefineProperty(Napi::PropertyDescriptor::Value(key, Napi::String::New(info.Env(), text),
+                                                            napi_default_jsproperty));
+    return result;
+  });
+}
+
+StoreHandle::StoreHandle(const Napi::CallbackInfo& info) : Handle(info) {
+  guarded(info.Env(), [&] { hold(std::make_shared<WeightStore>()); });
+}
+
+void StoreHandle::define(Napi::Env env, Napi::Object exports) {
+  export_class(exports, kName,
+               DefineClass(env, kName,
+                           {InstanceMethod("declare", &StoreHandle::declare),
+                            InstanceMethod("load", &StoreHandle::load),
+                            InstanceMethod("loadValues", &StoreHandle::load_values),
+                            InstanceMethod("checkComplete", &StoreHandle::check_complete),
+                            InstanceMethod("copyOut", &StoreHandle::copy_out),
+                            InstanceAccessor("bytes", &StoreHandle::bytes, nullptr),
+                            InstanceMethod("dispose", &StoreHandle::dispose)}),
+               env.GetInstanceData<AddonData>()->store);
+}
+
+void StoreHandle::declare(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    Napi::Object tensor = object_of(info[0], "declare: tensor");
+    native()->declare(string_of(tensor.Get("name"), "declare: name"), dtype_of(tensor.Get("dtype"), "declare: dtype"),
+                      layout_of(tensor.Get("layout"), "declare: layout"),
+                      integer_of(tensor.Get("rows"), "declare: rows", 1, int64_t{1} << 40),
+                      integer_of(tensor.Get("cols"), "declare: cols", 1, int64_t{1} << 40));
+  });
+}
+
+Napi::Value StoreHandle::load(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    std::string name = string_of(info[0], "load: name");
+    Napi::Object from = object_of(info[1], "load: part");
+    std::shared_ptr<SafetensorsFile> file = SafetensorsHandle::of(from.Get("file"), "load: file");
+    std::shared_ptr<CpuBackend> backend = BackendHandle::of(info[2], "load: backend");
+    bool finished = native()->load(name, part_of(from, *file), parallel_on(backend->pool()),
+                                   flag_of(info[3], "load: abort"));
+    return Napi::Boolean::New(info.Env(), finished);
+  });
+}
+
+void StoreHandle::load_values(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    std::string name = string_of(info[0], "loadValues: name");
+    if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+      throw Error(ErrorKind::kInvalidType, "loadValues: values must be a Float32Array");
+    Napi::Float32Array values = info[1].As<Napi::Float32Array>();
+    native()->load_values(name, values.Data(), static_cast<int64_t>(values.ElementLength()));
+  });
+}
+
+void StoreHandle::check_complete(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] { native()->check_complete(); });
+}
+
+Napi::Value StoreHandle::copy_out(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    std::string name = string_of(info[0], "copyOut: name");
+    const StoredTensor& tensor = native()->get(name);
+    Napi::Float32Array values =
+        Napi::Float32Array::New(info.Env(), static_cast<size_t>(tensor.rows) * static_cast<size_t>(tensor.cols));
+    native()->copy_out(name, values.Data());
+    return values;
+  });
+}
+
+Napi::Value StoreHandle::bytes(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), static_cast<double>(native()->bytes())); });
+}
+
+}  // namespace kvasir::binding

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <napi.h>
+
+#include "backends/cpu.h"
+#include "binding/handle.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/store.h"
+#include "runtime/kv-cache.h"
+#include "runtime/program.h"
+
+namespace kvasir::binding {
+
+// new Backend({ threads, isa }): one device's kernels with their threads.
+class BackendHandle : public Handle<BackendHandle, CpuBackend> {
+ public:
+  static constexpr napi_type_tag kTag = {0x6b76617369720001, 0x9d1c2f64a7c34b10};
+  static constexpr const char* kName = "Backend";
+  explicit BackendHandle(const Napi::CallbackInfo& info);
+  static void define(Napi::Env env, Napi::Object exports);
+
+ private:
+  Napi::Value isa(const Napi::CallbackInfo& info);
+  Napi::Value threads(const Napi::CallbackInfo& info);
+  Napi::Value probe_fma(const Napi::CallbackInfo& info);
+  Napi::Value probe_read(const Napi::CallbackInfo& info);
+};
+
+// new KvCache({ layers: [{ kvHeads, headSize }], numBlocks, dtype })
+class KvCacheHandle : public Handle<KvCacheHandle, KvCache> {
+ public:
+  static constexpr napi_type_tag kTag = {0x6b76617369720002, 0x9d1c2f64a7c34b10};
+  static constexpr const char* kName = "KvCache";
+  explicit KvCacheHandle(const Napi::CallbackInfo& info);
+  static void define(Napi::Env env, Napi::Object exports);
+
+ private:
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+};
+
+// new Program(backend, store, cache | null, graph, limits, checked)
+class ProgramHandle : public Handle<ProgramHandle, Program> {
+ public:
+  static constexpr napi_type_tag kTag = {0x6b76617369720003, 0x9d1c2f64a7c34b10};
+  static constexpr const char* kName = "Program";
+  explicit ProgramHandle(const Napi::CallbackInfo& info);
+  static void define(Napi::Env env, Napi::Object exports);
+
+ private:
+  Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+};
+
+// new SafetensorsFile(path): opens and checks one file's header.
+class SafetensorsHandle : public Handle<SafetensorsHandle, SafetensorsFile> {
+ public:
+  static constexpr napi_type_tag kTag = {0x6b76617369720004, 0x9d1c2f64a7c34b10};
+  static constexpr const char* kName = "SafetensorsFile";
+  explicit SafetensorsHandle(const Napi::CallbackInfo& info);
+  static void define(Napi::Env env, Napi::Object exports);
+
+ private:
+  Napi::Value tensors(const Napi::CallbackInfo& info);
+  Napi::Value metadata(const Napi::CallbackInfo& info);
+};
+
+// new WeightStore(): named tensors in the kernels' layouts.
+class StoreHandle : public Handle<StoreHandle, WeightStore> {
+ public:
+  static constexpr napi_type_tag kTag = {0x6b76617369720005, 0x9d1c2f64a7c34b10};
+  static constexpr const char* kName = "WeightStore";
+  explicit StoreHandle(const Napi::CallbackInfo& info);
+  static void define(Napi::Env env, Napi::Object exports);
+
+ private:
+  void declare(const Napi::CallbackInfo& info);
+  Napi::Value load(const Napi::CallbackInfo& info);
+  void load_values(const Napi::CallbackInfo& info);
+  void check_complete(const Napi::CallbackInfo& info);
+  Napi::Value copy_out(const Napi::CallbackInfo& info);
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+};
+
+}  // namespace kvasir::binding

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/dtype.h"
+#include "runtime/panels.h"
+
+namespace kvasir {
+
+// A rectangle of a weight matrix W: rows that lie in one panel (at most kPanelRows), columns [col, col +
+// cols), as it was read from a file and as it is to lie in memory.
+struct Block {
+  const std::byte* source;  // the file's first element of the rectangle
+  int64_t source_stride;    // bytes between the file's rows: rows of W, or columns where the file holds W
+                            // transposed
+  std::byte* target;        // kPanels: the panel; kRows: the beginning of the rectangle's first row of W
+  int64_t target_cols;      // kRows: W's columns
+  int64_t lane;             // kPanels: the rectangle's first row in the panel
+  int64_t rows;
+  int64_t col, cols;  // bf16 in kPanels: col is even, and cols too unless the block ends with W's last column
+};
+
+// Converts and lays out one block; returns whether a finite number became infinite. Rows of the panel that
+// are not the block's are left alone. Where bf16 panels pad an odd number of columns, the padding is zero
+// afterwards if it was.
+using PackBlock = bool (*)(const Block&);
+
+// For numbers kept as `from` in the file and `to` in memory: kF32, kF16 or kBF16.
+PackBlock pack_block(DType from, DType to, Layout layout, bool transposed);
+
+// The inverse: `count` stored numbers as f32.
+void widen(DType dtype, const std::byte* source, float* target, int64_t count);
+
+}  // namespace kvasir

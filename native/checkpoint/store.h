@@ -1,0 +1,109 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "platform/platform.h"
+#include "runtime/dtype.h"
+#include "runtime/panels.h"
+
+namespace kvasir {
+
+// A named weight in memory. Vectors are matrices of one column (or of one row).
+struct StoredTensor {
+  StoredTensor() = default;
+  ~StoredTensor() { platform::release_pages(data, bytes); }
+  StoredTensor(const StoredTensor&) = delete;
+  StoredTensor& operator=(const StoredTensor&) = delete;
+
+  std::string name;
+  DType dtype = DType::kF32;
+  Layout layout = Layout::kRows;
+  int64_t rows = 0, cols = 0;
+  std::byte* data = nullptr;  // 64-byte aligned; padding is zero
+  size_t bytes = 0;
+  int64_t rows_loaded = 0;
+  std::vector<bool> row_loaded;
+};
+
+// What a load takes from a file, and where it goes.
+//
+// Row i of the part becomes row j = row_offset + i of the stored matrix; that is how q, k and v are merged,
+// each at its offset. With panel_step = 2 two matrices are interleaved by panels, gate and up of a gated
+// feed-forward: row j then lies in panel j / 32 * panel_step + first_panel, lane j % 32. Such a tensor is
+// declared with panel_step * 32 * panel_count(rows) rows; the lanes that follow a part's last row count as
+// loaded, with zeros.
+struct LoadPart {
+  const platform::File* file = nullptr;
+  const TensorEntry* source = nullptr;
+  bool transposed = false;        // the file holds (in, out), as GPT-2's Conv1D does
+  int64_t rows = -1;              // -1: as many as the stored matrix has from row_offset on
+  int64_t row_offset = 0;         // with panel_step > 1: a multiple of 32, counted in the part's own matrix
+  int64_t source_row_offset = 0;  // the part's first row among the rows (out) of the file's tensor
+  int64_t source_rows = -1;       // rows (out) that the file's tensor must have; -1: source_row_offset + rows
+  int64_t panel_step = 1;
+  int64_t first_panel = 0;  // from 0 to panel_step - 1
+};
+
+// Calls body(begin, end) for ranges that cover [0, items), on as many threads as it likes, and returns when
+// all are done. The body does not throw.
+using ParallelFor =
+    std::function<void(int64_t items, const std::function<void(int64_t begin, int64_t end)>& body)>;
+
+// A model's weights by name, in the kernels' layouts, filled from checkpoint files.
+//
+// One thread at a time declares and loads. Loading reads pieces into buffers of at most 2 MiB a thread and
+// packs them from there, so that memory never holds more than the weights and those buffers.
+class WeightStore {
+ public:
+  // Reserves a matrix of zeros. Throws Error: kInvalidValue (sizes, a name that exists), kDType (not f32, f16
+  // or bf16), kOutOfMemory (more than the machine or its cgroup has left, counting what was declared and not
+  // yet loaded).
+  const StoredTensor& declare(const std::string& name, DType dtype, Layout layout, int64_t rows,
+                              int64_t cols);
+
+  // Fills rows of a declared tensor, from F32, F16 or BF16, rounding to nearest even where the stored type is
+  // narrower. Returns false, with the rows still missing, when `*abort` became nonzero.
+  // Throws Error: kFileFormat (the file's shape is another), kUnsupported (its dtype, or a finite number that
+  // the stored type cannot hold), kFileChanged (the file changed meanwhile), kInvalidValue (a wrong part, or
+  // rows that were loaded before).
+  [[nodiscard]] bool load(const std::string& name, const LoadPart& part, const ParallelFor& parallel,
+                          const std::atomic<int32_t>* abort = nullptr);
+
+  // Fills a whole tensor from `count` = rows * cols numbers, row-major.
+  void load_values(const std::string& name, const float* values, int64_t count);
+
+  // Writes a tensor as f32, row-major (rows, cols), rows in their stored order: interleaved matrices come out
+  // in turn, 32 rows of each.
+  void copy_out(const std::string& name, float* destination) const;
+
+  // The tensor, or null.
+  const StoredTensor* find(std::string_view name) const;
+  // The tensor; throws Error(kInvalidValue).
+  const StoredTensor& get(const std::string& name) const;
+
+  // In the order of their declaration.
+  const std::vector<std::unique_ptr<StoredTensor>>& tensors() const { return tensors_; }
+  uint64_t bytes() const { return bytes_; }
+
+  // Throws Error(kFileFormat) naming a tensor whose rows are not all loaded, if there is one.
+  void check_complete() const;
+
+ private:
+  StoredTensor& require(const std::string& name) const;
+  uint64_t bytes_not_loaded() const;
+
+  std::vector<std::unique_ptr<StoredTensor>> tensors_;
+  std::unordered_map<std::string_view, size_t> places_;  // keys lie in the tensors
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace kvasir

@@ -1,0 +1,195 @@
+#pragma once
+
+// One query tile: up to kTileRows rows of one sequence and key/value head, and their sums over a segment of keys.
+//
+// A row is a query head of a token. The rows of a sequence and key/value head are numbered token by token, the heads
+// of the group side by side; tiles are cut from that numbering, and groups of kGroupRows rows (attention-products)
+// from the tile. For each tile of keys: scores block by block, each block for all groups while it is in the
+// first-level cache; weights row by row; weighted values group by group.
+
+#include "kernels/attention/attention-products.cpu.h"
+#include "kernels/attention/attention-softmax.cpu.h"
+#include "kernels/attention/attention.h"
+
+namespace kvasir::KVASIR_ISA {
+
+// Whole groups of rows: enough to use a block of keys often once it is in the first-level cache, few enough that
+// sums and scores stay in the second.
+constexpr int64_t kTileRows = 48;
+constexpr int64_t kMaxHeadSize = 256;
+
+// Keys whose sums are formed from nothing and then added to those of the segments before, so that any thread can
+// compute any segment. Counted in absolute positions.
+constexpr int64_t kSegment = 512;
+static_assert(kSegment % kKeyTile == 0 && kTileRows % kGroupRows == 0);
+
+// Blocks of keys or values between a load and the prefetch beside it.
+constexpr int64_t kBlocksAhead = 1;
+
+// Sums of a tile's rows over some of their keys.
+struct RowSums {
+  float* y;        // (rows,DP) sum of 2^(score - maximum) v
+  float* weight;   // (rows) sum of 2^(score - maximum)
+  float* maximum;  // (rows) largest score, kNoScore where there was no key
+};
+
+struct QueryTile {
+  int64_t sequence, head;  // head of keys and values
+  int64_t first_row, rows;
+};
+
+// A thread's work space for a tile.
+struct alignas(64) TileScratch {
+  float q[kTileRows * kMaxHeadSize];  // groups of rows, each (D,rows of the group), scaled
+  float p[kTileRows * kKeyTile];      // scores, then weights
+  float lanes[kTileRows * kWidth];    // sums of weights by lane
+  float rescale[kTileRows];
+  float slopes[kTileRows];                    // in units of log2
+  int32_t first[kTileRows], last[kTileRows];  // a row sees positions first to last - 1
+};
+
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Rows of the group that starts at `row`.
+static inline int64_t group_rows(const QueryTile& tile, int64_t row) { return smaller(kGroupRows, tile.rows - row); }
+
+static void load_queries(const Attention& a, const QueryTile& tile, const ScoreRule& rule, TileScratch& scratch) {
+  const StepTables& t = a.tables;
+  const int64_t group = a.H / a.cache.KH;
+  const int64_t start = t.query_starts[tile.sequence], tokens = t.query_starts[tile.sequence + 1] - start;
+  int64_t token = tile.first_row / group, member = tile.first_row % group;
+  for (int64_t row = 0; row < tile.rows; row++) {
+    const int64_t head = tile.head * group + member, in_group = row % kGroupRows, rows = group_rows(tile, row - in_group);
+    const float* q = a.q + (start + token) * a.q_stride + head * a.D;
+    float* packed = scratch.q + (row - in_group) * a.D + in_group;
+    for (int64_t d = 0; d < a.D; d++) packed[d * rows] = q[d] * rule.q_scale;
+    const int64_t last = t.context_lengths[tile.sequence] - tokens + token + 1;
+    scratch.last[row] = static_cast<int32_t>(last);
+    scratch.first[row] = static_cast<int32_t>(a.window > 0 ? larger(last - a.window, 0) : 0);
+    scratch.slopes[row] = a.slopes != nullptr ? a.slopes[head] * kLog2E : 0;
+    if (++member == group) member = 0, token++;
+  }
+}
+
+static void store_outputs(const Attention& a, const QueryTile& tile, const RowSums& sums) {
+  const int64_t group = a.H / a.cache.KH, DP = KvCacheLayer::padded(a.D);
+  const int64_t start = a.tables.query_starts[tile.sequence];
+  int64_t token = tile.first_row / group, member = tile.first_row % group;
+  for (int64_t row = 0; row < tile.rows; row++) {
+    float* y = a.y + (start + token) * a.y_stride + (tile.head * group + member) * a.D;
+    const Vec weight = broadcast(sums.weight[row]);
+    for (int64_t d = 0; d < a.D; d += kWidth) {
+      // A zero's sign could depend on keys that the row does not see (0 times a negative value): none is left.
+      const Vec mean = load(sums.y + row * DP + d) / weight + zero();
+      store_partial(y + d, mean, static_cast<int>(smaller(kWidth, a.D - d)));
+    }
+    if (++member == group) member = 0, token++;
+  }
+}
+
+// A tile of keys as blocks: those of [begin, end) in absolute positions.
+template <typename T>
+struct KeyBlocks {
+  int64_t start, begin, end;  // the tile's start; what any of the rows sees of it
+  int64_t count;
+  const T* keys[kTileBlocks];    // from the block of `begin` on
+  const T* values[kTileBlocks];
+  const T* next;  // the block of keys after the tile, or one of these
+
+  int64_t block_start(int64_t i) const { return (begin / kBlockTokens + i) * kBlockTokens; }
+  const T* ahead_of_keys(int64_t i) const { return i + 1 < count ? keys[i + 1] : values[0]; }
+  const T* ahead_of_values(int64_t i) const { return i + 1 < count ? values[i + 1] : next; }
+};
+
+template <typename T>
+static KeyBlocks<T> key_blocks(const Attention& a, const QueryTile& tile, int64_t start, int64_t first, int64_t last) {
+  const int32_t* table = a.tables.block_tables + tile.sequence * a.tables.W;
+  KeyBlocks<T> blocks;
+  blocks.start = start;
+  blocks.begin = larger(start, first);
+  blocks.end = smaller(start + kKeyTile, last);
+  const int64_t first_block = blocks.begin / kBlockTokens;
+  blocks.count = (blocks.end + kBlockTokens - 1) / kBlockTokens - first_block;
+  for (int64_t i = 0; i < blocks.count; i++) {
+    blocks.keys[i] = reinterpret_cast<const T*>(a.cache.keys(table[first_block + i], tile.head));
+    blocks.values[i] = reinterpret_cast<const T*>(a.cache.values(table[first_block + i], tile.head));
+  }
+  const int64_t next = blocks.end < last ? first_block + blocks.count : first_block;
+  blocks.next = reinterpret_cast<const T*>(a.cache.keys(table[next], tile.head));
+  return blocks;
+}
+
+template <typename T>
+static void form_scores(const Attention& a, const QueryTile& tile, const KeyBlocks<T>& blocks, TileScratch& scratch) {
+  for (int64_t i = 0; i < blocks.count; i++) {
+    const int64_t start = blocks.block_start(i);
+    for (int64_t row = 0; row < tile.rows; row += kGroupRows) {
+      const int64_t rows = group_rows(tile, row);
+      if (scratch.last[row + rows - 1] <= start || scratch.first[row] >= start + kBlockTokens) continue;
+      const ScoreProduct<T> product{scratch.q + row * a.D, blocks.keys[i], blocks.ahead_of_keys(i),
+                                    scratch.p + row * kKeyTile + (start - blocks.start), a.D};
+      kProducts<T>.scores[rows - 1](product);
+    }
+  }
+}
+
+static void form_weights(const ScoreRule& rule, ScoreRow s, int64_t start, int64_t row, TileScratch& scratch,
+                         const RowSums& sums) {
+  s.scores = scratch.p + row * kKeyTile;
+  s.first = scratch.first[row] - start;
+  s.last = scratch.last[row] - start;
+  if (rule.softcap > 0) apply_softcap(s, rule.softcap);
+  if (rule.slopes) apply_slope(s, scratch.slopes[row], start - (scratch.last[row] - 1));
+  if (s.first > s.begin || s.last < s.end) apply_mask(s);
+
+  const float before = sums.maximum[row], largest = largest_score(s);
+  const float maximum = largest > before ? largest : before;
+  const float reference = reference_of(maximum);
+  const float rescale = maximum == before ? 1.0f : exp2_of_negative(before - reference);
+  float* lanes = scratch.lanes + row * kWidth;
+  store(lanes, weigh(s, reference, load(lanes) * broadcast(rescale)));
+  scratch.rescale[row] = rescale;
+  sums.maximum[row] = maximum;
+}
+
+template <typename T>
+static void add_key_tile(const Attention& a, const QueryTile& tile, const ScoreRule& rule, const KeyBlocks<T>& blocks,
+                         TileScratch& scratch, const RowSums& sums) {
+  const int64_t DP = KvCacheLayer::padded(a.D), start = blocks.start;
+  form_scores(a, tile, blocks, scratch);
+  for (int64_t row = 0; row < tile.rows; row += kGroupRows) {
+    const int64_t rows = group_rows(tile, row);
+    const int64_t first = larger(scratch.first[row], blocks.begin) - start;
+    const int64_t last = smaller(scratch.last[row + rows - 1], blocks.end) - start;
+    if (first >= last) continue;
+    const ScoreRow range{nullptr, first / kWidth * kWidth, (last + kWidth - 1) / kWidth * kWidth, 0, 0};
+    for (int64_t r = row; r < row + rows; r++) form_weights(rule, range, start, r, scratch, sums);
+
+    ValueProduct<T> product{scratch.p + row * kKeyTile, {}, {}, scratch.rescale + row, sums.y + row * DP, first, last, DP};
+    for (int64_t i = 0; i < blocks.count; i++) {
+      const int64_t place = (blocks.block_start(i) - start) / kBlockTokens;
+      product.values[place] = blocks.values[i];
+      product.ahead[place] = blocks.ahead_of_values(i);
+    }
+    kProducts<T>.values[rows - 1](product);
+  }
+}
+
+// Sums over the positions of `segment` that the rows see; load_queries has been called. Unfinished when aborted.
+template <typename T>
+static void attend_segment(const Attention& a, const QueryTile& tile, const ScoreRule& rule, int64_t segment,
+                           TileScratch& scratch, const RowSums& sums, const Execution& execution) {
+  const int64_t DP = KvCacheLayer::padded(a.D);
+  std::memset(sums.y, 0, static_cast<size_t>(tile.rows * DP) * sizeof(float));
+  std::memset(scratch.lanes, 0, static_cast<size_t>(tile.rows * kWidth) * sizeof(float));
+  for (int64_t row = 0; row < tile.rows; row++) sums.maximum[row] = kNoScore;
+
+  const int64_t first = larger(scratch.first[0], segment * kSegment);
+  const int64_t last = smaller(scratch.last[tile.rows - 1], (segment + 1) * kSegment);
+  for (int64_t start = first / kKeyTile * kKeyTile; start < last && !execution.aborted(); start += kKeyTile)
+    add_key_tile(a, tile, rule, key_blocks<T>(a, tile, start, first, last), scratch, sums);
+  for (int64_t row = 0; row < tile.rows; row++) sums.weight[row] = reduce_add(load(scratch.lanes + row * kWidth));
+}
+
+}  // namespace kvasir::KVASIR_ISA

@@ -1,0 +1,55 @@
+// One thread copies a token's row; the weight's bytes of that row and 4 C bytes move. In panels the row's elements
+// lie a 64-byte line or two apart, so every one or two of them cost a line: still microseconds for a token.
+
+#include "kernels/embedding/embedding.h"
+
+#include <cstring>
+
+#include "device/cpu/rows.h"
+
+namespace kvasir::KVASIR_ISA {
+
+static Vec widen(const uint16_t* w, DType dtype) { return dtype == DType::kBF16 ? load_bf16(w) : load_f16(w); }
+
+static void copy_from_rows(const Embedding& p, int64_t id, float* y) {
+  if (p.weight_dtype == DType::kF32) {
+    std::memcpy(y, static_cast<const float*>(p.weight) + id * p.C, static_cast<size_t>(p.C) * sizeof(float));
+    return;
+  }
+  const uint16_t* w = static_cast<const uint16_t*>(p.weight) + id * p.C;
+  int64_t c = 0;
+  for (; c + kWidth <= p.C; c += kWidth) store(y + c, widen(w + c, p.weight_dtype));
+  if (c == p.C) return;
+  const int n = static_cast<int>(p.C - c);
+  uint16_t lanes[kWidth] = {};
+  std::memcpy(lanes, w + c, static_cast<size_t>(n) * sizeof(uint16_t));
+  store_partial(y + c, widen(lanes, p.weight_dtype), n);
+}
+
+static void copy_from_panels(const Embedding& p, int64_t id, float* y) {
+  if (p.weight_dtype == DType::kF32) {
+    const float* w = static_cast<const float*>(p.weight);
+    for (int64_t c = 0; c < p.C; c++) y[c] = w[panel_index(DType::kF32, p.C, id, c)];
+    return;
+  }
+  const uint16_t* w = static_cast<const uint16_t*>(p.weight);
+  for (int64_t c = 0; c < p.C; c += kWidth) {
+    const int n = static_cast<int>(p.C - c < kWidth ? p.C - c : kWidth);
+    uint16_t lanes[kWidth] = {};
+    for (int i = 0; i < n; i++) lanes[i] = w[panel_index(p.weight_dtype, p.C, id, c + i)];
+    store_partial(y + c, widen(lanes, p.weight_dtype), n);
+  }
+}
+
+void embedding(const Embedding& p, Execution& execution) {
+  parallel_rows(execution, p.N, p.C, [&](int64_t n, int) {
+    float* y = p.y + n * p.y_stride;
+    if (p.weight_layout == Layout::kRows) {
+      copy_from_rows(p, p.ids[n], y);
+    } else {
+      copy_from_panels(p, p.ids[n], y);
+    }
+  });
+}
+
+}  // namespace kvasir::KVASIR_ISA

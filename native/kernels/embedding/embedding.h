@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+#include "device/cpu/execution.h"
+#include "runtime/dtype.h"
+#include "runtime/panels.h"
+
+namespace kvasir {
+
+//   y[n,:] = weight[ids[n],:]
+struct Embedding {
+  const int32_t* ids;  // (N,), each in [0,V)
+  const void* weight;  // (V,C): row-major, or in panels where the LM head shares it
+  float* y;            // (N,C), rows y_stride apart
+  int64_t N, V, C;
+  int64_t y_stride;
+  DType weight_dtype;
+  Layout weight_layout;
+};
+
+using EmbeddingKernel = void(const Embedding&, Execution&);
+
+}  // namespace kvasir

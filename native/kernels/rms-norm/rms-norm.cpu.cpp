@@ -1,0 +1,36 @@
+// One thread takes a row: a pass for the sum of squares, a pass that scales. A row's result depends on that
+// row alone. 8 bytes move for every element, 4 more for each of residual and sum; all but the first pass find
+// the row in the nearest cache.
+
+#include "kernels/rms-norm/rms-norm.h"
+
+#include "device/cpu/rows.h"
+#include "kernels/layer-norm/residual-sum.cpu.h"
+
+namespace kvasir::KVASIR_ISA {
+
+static void rms_norm_row(const RmsNorm& p, int64_t n) {
+  float* y = p.y + n * p.y_stride;
+  const float* s =
+      residual_sum(p.x + n * p.x_stride, p.residual ? p.residual + n * p.residual_stride : nullptr,
+                   p.sum ? p.sum + n * p.sum_stride : nullptr, y, p.C);
+  const Vec squares = sum_vectors(p.C, zero(), [&](int64_t c, auto lanes) {
+    const Vec a = load(s + c, lanes);
+    return a * a;
+  });
+  const float mean = reduce_add(squares) / static_cast<float>(p.C);
+  const Vec scale = broadcast(1.0f / __builtin_sqrtf(mean + p.epsilon));
+  if (p.weight == nullptr) {
+    for_each_vector(p.C, [&](int64_t c, auto lanes) { store(y + c, load(s + c, lanes) * scale, lanes); });
+  } else {
+    for_each_vector(p.C, [&](int64_t c, auto lanes) {
+      store(y + c, load(s + c, lanes) * scale * load(p.weight + c, lanes), lanes);
+    });
+  }
+}
+
+void rms_norm(const RmsNorm& p, Execution& execution) {
+  parallel_rows(execution, p.N, p.C, [&](int64_t n, int) { rms_norm_row(p, n); });
+}
+
+}  // namespace kvasir::KVASIR_ISA

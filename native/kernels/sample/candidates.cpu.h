@@ -1,0 +1,163 @@
+#pragma once
+
+// The few tokens of a row that top-k, top-p and min-p have to look at, and where those cut them off, without sorting.
+
+#include <cfloat>
+#include <cstdint>
+#include <cstring>
+
+#include "device/cpu/rows.h"
+
+namespace kvasir::KVASIR_ISA {
+
+constexpr float kInfinity = __builtin_inff();
+
+// Tokens in ascending order of id.
+struct Candidates {
+  float* logit;
+  float* probability;  // over that of the row's largest; 0 for what has been cut off
+  int32_t* id;
+  int64_t count;
+  float least, largest;  // bounds of the logits not yet cut off
+};
+
+// Unsigned integers in the order of the floats, and back.
+static inline uint32_t order_key(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
+}
+static inline float from_order_key(uint32_t key) {
+  const uint32_t bits = key ^ (key >> 31 ? 0x80000000u : 0xffffffffu);
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
+// Calls body(i) in ascending order for the elements with low <= x[i] < high.
+template <typename F>
+static inline void for_each_between(const float* x, int64_t count, float low, float high, const F& body) {
+  const Vec lows = broadcast(low), highs = broadcast(high);
+  for_each_vector(count, [&](int64_t c, auto lanes) {
+    const Vec v = keep(load(x + c, lanes), lanes, highs);
+    uint32_t bits = greater_equal_bits(v, lows) & ~greater_equal_bits(v, highs);
+    for (; bits != 0; bits &= bits - 1) body(c + __builtin_ctz(bits));
+  });
+}
+
+// Number and weight of some elements, by lane.
+struct Share {
+  Vec count;
+  WideSum weight;
+};
+static inline Share operator+(Share a, Share b) { return {a.count + b.count, a.weight + b.weight}; }
+
+static inline Share share_of_at_least(const float* x, const float* weight, int64_t count, float bound) {
+  const Vec bounds = broadcast(bound), below = broadcast(-kInfinity);
+  return sum_vectors(count, Share{zero(), wide_zero()}, [&](int64_t c, auto lanes) {
+    const Vec v = keep(load(x + c, lanes), lanes, below);
+    const Vec one = select_less(v, bounds, zero(), broadcast(1.0f));
+    if (weight == nullptr) return Share{one, wide_zero()};
+    return Share{one, wide_zero() + one * load(weight + c, lanes)};
+  });
+}
+
+// An interval of x in which a list in descending order reaches a target weight.
+struct Interval {
+  float low, high;  // low <= x < high
+  int64_t count;    // elements in it; 0 where `low` is the only number in it
+  double above;     // weight of everything from `high` on
+};
+
+// Halves the interval until it has at most `enough` elements or all of them are equal. The weights (of one each
+// where null) reach `target` from `least` on.
+static Interval narrow(const float* x, const float* weight, int64_t count, float least, float largest, double target,
+                       int64_t enough) {
+  uint32_t low = order_key(least), high = order_key(largest) + 1;
+  int64_t count_low = count, count_high = 0;
+  double above = 0;
+  while (high - low > 1 && count_low - count_high > enough) {
+    const uint32_t middle = low + (high - low) / 2;
+    const Share share = share_of_at_least(x, weight, count, from_order_key(middle));
+    const int64_t n = static_cast<int64_t>(reduce_add(share.count));
+    const double sum = weight != nullptr ? reduce_add(share.weight) : static_cast<double>(n);
+    if (sum >= target) {
+      low = middle;
+      count_low = n;
+    } else {
+      high = middle;
+      count_high = n;
+      above = sum;
+    }
+  }
+  return {from_order_key(low), from_order_key(high), high - low == 1 ? 0 : count_low - count_high, above};
+}
+
+// The last element of a list in descending order, equals in ascending order of index.
+struct Cut {
+  float value;
+  int64_t index;
+};
+
+// Where the descending list of x must end for its weights to reach `target`; where rounding keeps them from it, the
+// last element.
+static Cut find_cut(const float* x, const float* weight, int64_t count, float least, float largest, double target) {
+  constexpr int64_t kFew = 32;
+  const Interval interval = narrow(x, weight, count, least, largest, target, kFew);
+  double sum = interval.above;
+  auto weight_of = [&](int64_t i) { return weight != nullptr ? weight[i] : 1.0; };
+  Cut cut{interval.low, -1};
+  if (interval.count == 0) {
+    for_each_between(x, count, interval.low, interval.high, [&](int64_t i) {
+      if (cut.index >= 0 && sum >= target) return;
+      sum += weight_of(i);
+      cut.index = i;
+    });
+    return cut;
+  }
+  int64_t few[kFew];
+  int64_t left = 0;
+  for_each_between(x, count, interval.low, interval.high, [&](int64_t i) { few[left++] = i; });
+  while (left > 0 && (cut.index < 0 || sum < target)) {
+    int64_t best = 0;
+    for (int64_t j = 1; j < left; j++)
+      if (x[few[j]] > x[few[best]]) best = j;
+    cut = {x[few[best]], few[best]};
+    sum += weight_of(few[best]);
+    left--;
+    for (int64_t j = best; j < left; j++) few[j] = few[j + 1];
+  }
+  return cut;
+}
+
+static void cut_off(Candidates& candidates, Cut cut) {
+  float* p = candidates.probability;
+  const Vec value = broadcast(cut.value);
+  for_each_vector(candidates.count, [&](int64_t c, auto lanes) {
+    store(p + c, select_less(load(candidates.logit + c, lanes), value, zero(), load(p + c, lanes)), lanes);
+  });
+  for (int64_t i = cut.index + 1; i < candidates.count; i++)
+    if (candidates.logit[i] == cut.value) p[i] = 0;
+  candidates.least = cut.value;
+}
+
+// Keeps the k largest.
+static void keep_top_k(Candidates& c, int64_t k) {
+  if (k < c.count) cut_off(c, find_cut(c.logit, nullptr, c.count, c.least, c.largest, static_cast<double>(k)));
+}
+
+// Keeps the largest whose probabilities reach `target`.
+static void keep_top_p(Candidates& c, double target) {
+  cut_off(c, find_cut(c.logit, c.probability, c.count, c.least, c.largest, target));
+}
+
+// Keeps what has at least the probability `least`, over that of the largest.
+static void keep_min_p(Candidates& candidates, float least) {
+  float* p = candidates.probability;
+  for_each_vector(candidates.count, [&](int64_t c, auto lanes) {
+    const Vec v = load(p + c, lanes);
+    store(p + c, select_less(v, broadcast(least), zero(), v), lanes);
+  });
+}
+
+}  // namespace kvasir::KVASIR_ISA

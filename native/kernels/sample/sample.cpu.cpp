@@ -1,0 +1,251 @@
+// One thread takes a row, in two passes over its logits: one for the maxima of groups of tokens, one for the
+// sums of e^(logit - maximum). Everything after that looks at single groups, found by their maxima or sums,
+// or at the few tokens that can survive top-k, top-p and min-p, never at the whole row again, and nothing is
+// sorted.
+
+#include "kernels/sample/sample.h"
+
+#include <cmath>
+
+#include "device/cpu/rows.h"
+#include "kernels/sample/candidates.cpu.h"
+#include "kernels/sample/philox.cpu.h"
+
+namespace kvasir::KVASIR_ISA {
+
+// Sixteen vectors of tokens; the last group of a row may be shorter.
+constexpr int64_t kGroup = 16 * kWidth;
+constexpr float kInfinity = __builtin_inff();
+
+struct Row {
+  const float* logits;  // (V,)
+  int64_t V;
+  int64_t groups;
+  float largest;          // logit
+  double sum;             // of e^(logit - largest)
+  float inverse;          // 1 / temperature
+  double tempered;        // sum of e^((logit - largest) / temperature), where it was asked for
+  float* maxima;          // (groups, kWidth): the largest of every kWidth-th logit of a group
+  double* group_sums;     // (groups,): the parts of `tempered`
+  Candidates candidates;  // room for V
+
+  int64_t group_begin(int64_t g) const { return g * kGroup; }
+  int64_t group_size(int64_t g) const { return (g + 1) * kGroup < V ? kGroup : V - g * kGroup; }
+};
+
+static Row row_in(std::byte* scratch, const float* logits, int64_t V) {
+  Row row{};
+  row.logits = logits;
+  row.V = V;
+  row.groups = (V + kGroup - 1) / kGroup;
+  auto take = [&](int64_t bytes) {
+    std::byte* start = scratch;
+    scratch += (bytes + 63) / 64 * 64;
+    return start;
+  };
+  row.maxima = reinterpret_cast<float*>(take(row.groups * kWidth * 4));
+  row.group_sums = reinterpret_cast<double*>(take(row.groups * 8));
+  row.candidates.logit = reinterpret_cast<float*>(take(V * 4));
+  row.candidates.probability = reinterpret_cast<float*>(take(V * 4));
+  row.candidates.id = reinterpret_cast<int32_t*>(take(V * 4));
+  return row;
+}
+
+// NaN is passed over; the sums will show it.
+static void find_maxima(Row& row) {
+  const Vec lowest = broadcast(-kInfinity);
+  Vec largest = lowest;
+  for (int64_t g = 0; g < row.groups; g++) {
+    const float* x = row.logits + row.group_begin(g);
+    Vec m = lowest;
+    for_each_vector(row.group_size(g),
+                    [&](int64_t i, auto lanes) { m = max(keep(load(x + i, lanes), lanes, lowest), m); });
+    store(row.maxima + g * kWidth, m);
+    largest = max(m, largest);
+  }
+  row.largest = reduce_max(largest);
+}
+
+// Which sums a row needs beside that of its unchanged logits.
+enum class Temperature { kNone, kOne, kAny };
+
+template <Temperature T>
+static void add_exponentials(Row& row) {
+  const Vec largest = broadcast(row.largest), inverse = broadcast(row.inverse);
+  WideSum sum = wide_zero();
+  for (int64_t g = 0; g < row.groups; g++) {
+    const float* x = row.logits + row.group_begin(g);
+    Vec plain = zero();  // sixteen terms a lane: f32 is wide enough
+    WideSum tempered = wide_zero();
+    for_each_vector(row.group_size(g), [&](int64_t i, auto lanes) {
+      const Vec difference = load(x + i, lanes) - largest;
+      const Vec e = keep(exp(difference), lanes, zero());
+      plain = plain + e;
+      if (T == Temperature::kOne) tempered = tempered + e;
+      if (T == Temperature::kAny) tempered = tempered + keep(exp(difference * inverse), lanes, zero());
+    });
+    sum = sum + plain;
+    if (T == Temperature::kNone) continue;
+    row.group_sums[g] = reduce_add(tempered);
+    row.tempered += row.group_sums[g];
+  }
+  row.sum = reduce_add(sum);
+}
+
+// The lowest of the ids with the largest logit.
+static int32_t first_largest(const Row& row) {
+  int64_t g = 0;
+  while (greater_equal_bits(load(row.maxima + g * kWidth), broadcast(row.largest)) == 0) g++;
+  int64_t id = row.group_begin(g);
+  while (row.logits[id] != row.largest) id++;
+  return static_cast<int32_t>(id);
+}
+
+// The first i at which `running` and p[0] + ... + p[i] exceed `target`; where rounding leaves none, the last
+// i with p[i] > 0.
+static int64_t pick(const float* p, int64_t count, double running, double target) {
+  int64_t last = 0;
+  for (int64_t i = 0; i < count; i++) {
+    if (p[i] == 0) continue;
+    running += p[i];
+    last = i;
+    if (running > target) break;
+  }
+  return last;
+}
+
+static void exponentials(const Row& row, const float* logits, float* p, int64_t count) {
+  const Vec largest = broadcast(row.largest), inverse = broadcast(row.inverse);
+  for_each_vector(count, [&](int64_t i, auto lanes) {
+    store(p + i, exp((load(logits + i, lanes) - largest) * inverse), lanes);
+  });
+}
+
+// From the whole row: the group by the groups' sums, then the token in it.
+static int32_t sample_all(const Row& row, double uniform) {
+  const double target = uniform * row.tempered;
+  double running = 0, before = 0;  // `before` the chosen group
+  int64_t chosen = 0;
+  for (int64_t g = 0; g < row.groups && running <= target; g++) {
+    if (row.group_sums[g] == 0) continue;
+    chosen = g;
+    before = running;
+    running += row.group_sums[g];
+  }
+  float p[kGroup];
+  const int64_t begin = row.group_begin(chosen), size = row.group_size(chosen);
+  exponentials(row, row.logits + begin, p, size);
+  return static_cast<int32_t>(begin + pick(p, size, before, target));
+}
+
+// A logit that at least k logits reach, close to the k-th largest; -infinity where k is too large for that.
+//
+// Folded into about 4k disjoint sets, each with its maximum, the k-th largest of these maxima is such a
+// logit, and about 1.15 k logits reach it if they are in no particular order.
+static float top_k_bound(const Row& row, int64_t k) {
+  const int64_t maxima = row.groups * kWidth;
+  if (k > maxima / 2) return -kInfinity;
+  int64_t sets = (4 * k + kWidth - 1) / kWidth * kWidth;
+  if (sets > maxima) sets = maxima;
+  float* folded = row.candidates.logit;  // still free
+  for (int64_t i = 0; i < sets; i += kWidth) {
+    Vec m = load(row.maxima + i);
+    for (int64_t j = i + sets; j < maxima; j += sets) m = max(m, load(row.maxima + j));
+    store(folded + i, m);
+  }
+  const Cut cut = find_cut(folded, nullptr, sets, static_cast<double>(k));
+  return folded[cut.index];
+}
+
+// The logit below which no token can be kept, or a little less than that.
+static float candidate_bound(const Row& row, int64_t top_k, double top_p, double min_p) {
+  double smallest = 0;  // probability, over that of the largest
+  if (top_k == 0) {
+    // All the tokens below this together have less than 1 - top_p.
+    smallest = (1 - top_p) * row.tempered / static_cast<double>(row.V);
+  }
+  // top_p counts what top_k keeps, whatever min_p thinks of it.
+  if ((top_k == 0 || top_p == 1) && min_p > smallest) smallest = min_p;
+  float bound = -FLT_MAX;  // a logit of -infinity is never chosen
+  if (smallest > 0) {
+    // The margin covers the errors of the exponentials many times.
+    const double logit = row.largest + (std::log(smallest) - 0.01) / row.inverse;
+    if (logit > bound) bound = static_cast<float>(logit);
+  }
+  if (top_k > 0) {
+    const float reached = top_k_bound(row, top_k);
+    if (reached > bound) bound = reached;
+  }
+  return bound;
+}
+
+static void collect(Row& row, float bound) {
+  const Vec least = broadcast(bound), lowest = broadcast(-kInfinity);
+  Candidates& candidates = row.candidates;
+  for (int64_t g = 0; g < row.groups; g++) {
+    if (greater_equal_bits(load(row.maxima + g * kWidth), least) == 0) continue;
+    const int64_t begin = row.group_begin(g);
+    for_each_vector(row.group_size(g), [&](int64_t i, auto lanes) {
+      uint32_t bits = greater_equal_bits(keep(load(row.logits + begin + i, lanes), lanes, lowest), least);
+      for (; bits != 0; bits &= bits - 1) {
+        const int64_t id = begin + i + __builtin_ctz(bits);
+        candidates.id[candidates.count] = static_cast<int32_t>(id);
+        candidates.logit[candidates.count] = row.logits[id];
+        candidates.count++;
+      }
+    });
+  }
+  exponentials(row, candidates.logit, candidates.probability, candidates.count);
+}
+
+static int32_t sample_filtered(Row& row, int64_t top_k, double top_p, float min_p, double uniform) {
+  Candidates& candidates = row.candidates;
+  collect(row, candidate_bound(row, top_k, top_p, min_p));
+  if (top_k > 0) keep_top_k(candidates, top_k);
+  if (top_p < 1) keep_top_p(candidates, top_p * (top_k > 0 ? total(candidates) : row.tempered));
+  if (min_p > 0) filter(candidates, [&](int64_t i) { return candidates.probability[i] >= min_p; });
+  const double target = uniform * total(candidates);
+  return candidates.id[pick(candidates.probability, candidates.count, 0, target)];
+}
+
+// Finite and not zero, so that its product with a difference of logits is never NaN.
+static float clamp_to_normal(float x) { return x < FLT_MIN ? FLT_MIN : x < FLT_MAX ? x : FLT_MAX; }
+
+static void sample_row(const Sample& s, int64_t r, std::byte* scratch) {
+  Row row = row_in(scratch, s.logits + r * s.logits_stride, s.V);
+  const float temperature = s.temperature[r];
+  const int64_t top_k = s.top_k[r] > 0 && s.top_k[r] < s.V ? s.top_k[r] : 0;
+  const bool filtered = top_k > 0 || s.top_p[r] < 1 || s.min_p[r] > 0;
+  row.inverse = clamp_to_normal(1 / temperature);
+  find_maxima(row);
+  if (!(temperature > 0) || top_k > 0) {
+    add_exponentials<Temperature::kNone>(row);
+  } else if (temperature == 1) {
+    add_exponentials<Temperature::kOne>(row);
+  } else {
+    add_exponentials<Temperature::kAny>(row);
+  }
+  if (!(row.sum > 0)) {  // NaN: through a NaN, infinity - infinity, or -infinity - -infinity
+    s.ids[r] = -1;
+    s.logprobs[r] = __builtin_nanf("");
+    return;
+  }
+  int32_t id;
+  if (!(temperature > 0)) {
+    id = first_largest(row);
+  } else {
+    const uint32_t* seed = reinterpret_cast<const uint32_t*>(s.seed + 2 * r);
+    const double uniform = philox_uniform(static_cast<uint32_t>(s.counter[r]), seed[0], seed[1]);
+    id = filtered ? sample_filtered(row, top_k, s.top_p[r], s.min_p[r], uniform) : sample_all(row, uniform);
+  }
+  s.ids[r] = id;
+  s.logprobs[r] = static_cast<float>(static_cast<double>(row.logits[id]) - row.largest - std::log(row.sum));
+}
+
+void sample(const Sample& s, Execution& execution) {
+  const int64_t scratch_bytes = sample_scratch_bytes_per_thread(s.V);
+  parallel_rows(execution, s.R, s.V,
+                [&](int64_t r, int thread) { sample_row(s, r, execution.scratch + thread * scratch_bytes); });
+}
+
+}  // namespace kvasir::KVASIR_ISA

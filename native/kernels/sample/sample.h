@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+
+#include "device/cpu/execution.h"
+
+namespace kvasir {
+
+// Chooses one token a row.
+//
+// temperature 0: the largest logit, the lowest id among equals. Otherwise, in this order:
+//   1. p = softmax(logits / temperature)
+//   2. top_k > 0: keep the top_k largest (ties: lower ids first)
+//   3. top_p < 1: of what is kept and renormalised, keep the shortest list in descending order whose sum
+//   reaches top_p
+//   4. min_p > 0: keep what has at least min_p times the probability of the largest
+//   5. take the first kept token, in ascending order of id, at which the running sum exceeds u times the kept
+//   total
+// with u in [0,1) the first 53 bits of Philox4x32-10 (Salmon et al. 2011,
+// https://doi.org/10.1145/2063384.2063405) under key (seed low, seed high) and counter (counter[r], 0, 0, 0):
+// u = (x0 * 2^21 + floor(x1 / 2^11)) / 2^53. So a row's token depends on its own logits and parameters alone.
+// Sums are f64.
+//
+//   logprobs[r] = log softmax(logits[r])[ids[r]]   of the unchanged logits
+//
+// A row with a NaN, with +infinity, or with nothing above -infinity gives id -1 and logprob NaN.
+struct Sample {
+  const float* logits;       // (R,V), rows logits_stride apart
+  const float* temperature;  // (R,), >= 0
+  const int32_t* top_k;      // (R,), 0 for all
+  const float* top_p;        // (R,), in (0,1]
+  const float* min_p;        // (R,), in [0,1]
+  const int32_t* seed;       // (R,2): low word, high word
+  const int32_t* counter;    // (R,): the position that the token will have
+  int32_t* ids;              // (R,)
+  float* logprobs;           // (R,)
+  int64_t R, V;
+  int64_t logits_stride;
+};
+
+using SampleKernel = void(const Sample&, Execution&);
+
+// Maxima, sums and candidates of one row a thread, thread after thread.
+inline int64_t sample_scratch_bytes_per_thread(int64_t V) { return (V * 13 + 1024) / 64 * 64; }
+
+}  // namespace kvasir

@@ -1,0 +1,272 @@
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <system_error>
+
+#include "platform/linux-cgroup.h"
+#include "platform/platform.h"
+#include "runtime/error.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+
+namespace kvasir::platform {
+
+// --- threads ---
+
+namespace {
+
+int processors_in_affinity_mask() {
+  // The mask's size is the kernel's choice; too small a set is refused with EINVAL.
+  for (int limit = 1024; limit <= 1 << 20; limit *= 4) {
+    cpu_set_t* set = CPU_ALLOC(limit);
+    if (!set) break;
+    int failed = sched_getaffinity(0, CPU_ALLOC_SIZE(limit), set);
+    int error = errno;
+    int count = failed ? 0 : CPU_COUNT_S(CPU_ALLOC_SIZE(limit), set);
+    CPU_FREE(set);
+    if (count > 0) return count;
+    if (error != EINVAL) break;
+  }
+  return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+}  // namespace
+
+int available_processors() {
+  int processors = processors_in_affinity_mask();
+  double quota = std::ceil(cgroup_processors());
+  return quota < processors ? std::max(1, static_cast<int>(quota)) : processors;
+}
+
+void cpu_relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+  asm volatile("yield" ::: "memory");
+#else
+  asm volatile("" ::: "memory");
+#endif
+}
+
+// A futex is a plain 32-bit word in memory.
+static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t) &&
+              std::atomic<uint32_t>::is_always_lock_free);
+
+void wait_on(const std::atomic<uint32_t>& word, uint32_t expected) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void wake_all(const std::atomic<uint32_t>& word) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+void name_thread(const char* name) {
+  pthread_setname_np(pthread_self(), std::string(name).substr(0, 15).c_str());
+}
+
+// --- memory ---
+
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+size_t whole_pages(size_t bytes) {
+  size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (std::max<size_t>(bytes, 1) + page - 1) / page * page;
+}
+
+[[noreturn]] void throw_no_address_space(size_t bytes, int error) {
+  throw Error(ErrorKind::kOutOfMemory, "reserve_pages: cannot reserve " + std::to_string(bytes) + " bytes (" +
+                                           std::system_category().message(error) + ")");
+}
+
+}  // namespace
+
+void* reserve_pages(size_t bytes) {
+  bool huge = bytes >= kHugePage;
+  size_t slack = huge ? kHugePage : 0;  // a huge page needs its own alignment, which mmap does not promise
+  if (bytes > std::numeric_limits<size_t>::max() - 2 * kHugePage) throw_no_address_space(bytes, ENOMEM);
+  size_t length = whole_pages(bytes);
+  void* mapping = mmap(nullptr, length + slack, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) throw_no_address_space(bytes, errno);
+  if (!huge) return mapping;
+
+  char* start = static_cast<char*>(mapping);
+  size_t head = (kHugePage - reinterpret_cast<uintptr_t>(start) % kHugePage) % kHugePage;
+  if (head > 0) munmap(start, head);
+  if (slack - head > 0) munmap(start + head + length, slack - head);
+  madvise(start + head, length, MADV_HUGEPAGE);  // a wish; without it the pages are small
+  return start + head;
+}
+
+void release_pages(void* address, size_t bytes) {
+  if (address) munmap(address, whole_pages(bytes));
+}
+
+uint64_t available_memory() {
+  uint64_t bytes = static_cast<uint64_t>(std::max(0L, sysconf(_SC_AVPHYS_PAGES))) * sysconf(_SC_PAGESIZE);
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.compare(0, 13, "MemAvailable:") != 0) continue;
+    bytes = std::strtoull(line.c_str() + 13, nullptr, 10) * 1024;
+    break;
+  }
+  return std::min(bytes, cgroup_available_memory());
+}
+
+// --- files ---
+
+namespace {
+
+[[noreturn]] void throw_file(ErrorKind kind, const std::string& path, const std::string& expected,
+                             const std::string& found) {
+  throw Error(kind, path + ": file must be " + expected + ", got " + found)
+      .in_file(path)
+      .in_field("file")
+      .mismatch(expected, found);
+}
+
+const char* kind_of_file(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  if (S_ISCHR(mode) || S_ISBLK(mode)) return "a device";
+  return "a file of another kind";
+}
+
+void check_regular(const std::string& path, const struct stat& status) {
+  if (!S_ISREG(status.st_mode))
+    throw_file(ErrorKind::kFileFormat, path, "a regular file", kind_of_file(status.st_mode));
+}
+
+int64_t modified_ns(const struct stat& status) {
+  return static_cast<int64_t>(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
+}  // namespace
+
+File::File(const std::string& path) : path_(path) {
+  auto check = [&](int result) {
+    if (result < 0)
+      throw_file(ErrorKind::kFileNotFound, path, "readable", std::system_category().message(errno));
+  };
+  if (path.find('\0') != std::string::npos)
+    throw_file(ErrorKind::kFileNotFound, path, "named without a zero byte", "one");
+  // Looked at before it is opened, since opening a device may act on it, and again afterwards, since another
+  // file may have taken its place. O_NONBLOCK: opening a FIFO would wait for a writer.
+  struct stat status;
+  check(stat(path.c_str(), &status));
+  check_regular(path, status);
+  descriptor_ = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  check(descriptor_);
+  try {
+    check(fstat(descriptor_, &status));
+    check_regular(path, status);
+  } catch (...) {
+    close(descriptor_);
+    throw;
+  }
+  size_ = static_cast<uint64_t>(status.st_size);
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
+  modified_ns_ = platform::modified_ns(status);
+}
+
+File::~File() { close(descriptor_); }
+
+void File::read(uint64_t offset, void* destination, size_t bytes) const {
+  if (offset > size_ || bytes > size_ - offset)
+    throw_file(ErrorKind::kFileTruncated, path_,
+               "at least " + std::to_string(offset) + " + " + std::to_string(bytes) + " bytes long",
+               std::to_string(size_) + " bytes");
+  char* out = static_cast<char*>(destination);
+  while (bytes > 0) {
+    ssize_t count = pread(descriptor_, out, bytes, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0)
+      throw_file(ErrorKind::kFileChanged, path_, "readable", std::system_category().message(errno));
+    if (count == 0)  // it was long enough when it was opened
+      throw_file(ErrorKind::kFileChanged, path_, std::to_string(size_) + " bytes long, as when it was opened",
+                 "its end at " + std::to_string(offset));
+    out += count;
+    offset += static_cast<uint64_t>(count);
+    bytes -= static_cast<size_t>(count);
+  }
+}
+
+void File::check_unchanged() const {
+  struct stat opened, named;
+  bool same = fstat(descriptor_, &opened) == 0 && stat(path_.c_str(), &named) == 0 &&
+              static_cast<uint64_t>(opened.st_size) == size_ &&
+              platform::modified_ns(opened) == modified_ns_ && named.st_dev == device_ &&
+              named.st_ino == inode_;
+  if (!same) throw_file(ErrorKind::kFileChanged, path_, "left alone while it is read", "a change");
+}
+
+// --- processor ---
+
+CpuFeatures cpu_features() {
+  CpuFeatures features;
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();  // these answers include whether the system saves the registers
+  unsigned eax, ebx, ecx = 0, edx;
+  bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);  // a name not every compiler has
+  features.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
+  features.avx512 = features.avx2 && __builtin_cpu_supports("avx512f") &&
+                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vl");
+  features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni");
+  features.avx512_bf16 = features.avx512 && __builtin_cpu_supports("avx512bf16");
+#endif
+  return features;
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.compare(0, 10, "model name") != 0) continue;
+    size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+#if defined(__aarch64__)
+  return "unknown ARM64 processor";
+#else
+  return "unknown processor";
+#endif
+}
+
+// --- dynamic libraries ---
+
+void* open_library(const std::string& path) { return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL); }
+
+void* library_symbol(void* library, const char* name) { return dlsym(library, name); }
+
+std::string own_folder() {
+  Dl_info info;
+  if (!dladdr(reinterpret_cast<void*>(&own_folder), &info) || !info.dli_fname) return ".";
+  std::unique_ptr<char, void (*)(void*)> resolved(realpath(info.dli_fname, nullptr), std::free);
+  std::string path = resolved ? resolved.get() : info.dli_fname;
+  size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace kvasir::platform

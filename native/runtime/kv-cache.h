@@ -1,0 +1,34 @@
+#pragma once
+
+#include <vector>
+
+#include "kernels/kv-append/kv-cache.h"
+
+namespace kvasir {
+
+// The heads of one attention layer's keys and values.
+struct KvLayerShape {
+  int64_t kv_heads, head_size;
+};
+
+// Owns the paged KV cache of all layers: `num_blocks` blocks of kBlockTokens positions in each.
+class KvCache {
+ public:
+  // Throws Error(kInvalidValue) for impossible sizes and Error(kOutOfMemory) where memory is short.
+  KvCache(const std::vector<KvLayerShape>& layers, int64_t num_blocks, DType dtype);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  int64_t num_layers() const { return static_cast<int64_t>(layers_.size()); }
+  int64_t num_blocks() const { return num_blocks_; }
+  int64_t bytes() const { return bytes_; }
+  const KvCacheLayer& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
+
+ private:
+  std::vector<KvCacheLayer> layers_;
+  int64_t num_blocks_, bytes_ = 0;
+  void* memory_ = nullptr;
+};
+
+}  // namespace kvasir

@@ -1,0 +1,418 @@
+#include "runtime/node-check.h"
+
+#include <cmath>
+#include <set>
+
+#include "runtime/kv-cache.h"
+#include "runtime/node-reader.h"
+
+namespace kvasir {
+
+namespace {
+
+constexpr int64_t kMaxDim = int64_t{1} << 40;
+
+// One node's rules, told in terms of shapes.
+class NodeCheck : public NodeReader {
+ public:
+  NodeCheck(const ProgramDescription& program, const NodeDescription& node, const KvCache* cache)
+      : NodeReader(program, node), cache_(cache) {}
+
+  void run();
+
+ private:
+  using Shape = std::vector<Dim>;
+
+  void expect_shape(const std::string& name, const ValueDescription& value, const Shape& expected) const {
+    if (value.shape != expected)
+      fail(ErrorKind::kShape, name + " must be " + to_string(expected) + ", got " + to_string(value.shape));
+  }
+
+  // A computed f32 matrix: (rows, cols), rows being a free dimension or fixed.
+  Shape matrix(const std::string& name) const {
+    const ValueDescription& x = input(name);
+    if (x.kind != ValueKind::kResult) fail(ErrorKind::kInvalidValue, name + " must be computed by the program");
+    if (x.dtype != DType::kF32) fail(ErrorKind::kDType, name + " must be f32, got " + name_of(x.dtype));
+    if (x.shape.size() != 2 || x.shape[1].symbol != Symbol::kFixed)
+      fail(ErrorKind::kShape, name + " must be a matrix, got " + to_string(x.shape));
+    return x.shape;
+  }
+
+  void matrix_like(const std::string& name, const Shape& expected) const {
+    if (!has_input(name)) return;
+    matrix(name);
+    expect_shape(name, input(name), expected);
+  }
+
+  void result(const std::string& name, const Shape& expected, DType dtype = DType::kF32) const {
+    const ValueDescription& y = output(name);
+    if (y.dtype != dtype) fail(ErrorKind::kDType, name + std::string(" must be ") + name_of(dtype));
+    expect_shape(name, y, expected);
+  }
+
+  // A weight or constant of f32 numbers, (size,).
+  void vector(const std::string& name, int64_t size) const {
+    if (!has_input(name)) return;
+    const ValueDescription& x = input(name);
+    stored(name, x);
+    if (x.dtype != DType::kF32) fail(ErrorKind::kDType, name + " must be f32, got " + name_of(x.dtype));
+    expect_shape(name, x, {{Symbol::kFixed, size}});
+  }
+
+  void stored(const std::string& name, const ValueDescription& x) const {
+    if (x.kind != ValueKind::kWeight && x.kind != ValueKind::kConstant)
+      fail(ErrorKind::kInvalidValue, name + " must be a weight or constant");
+  }
+
+  // A stored matrix (rows, cols) of any float type.
+  std::pair<int64_t, int64_t> stored_matrix(const std::string& name) const {
+    const ValueDescription& x = input(name);
+    stored(name, x);
+    if (x.dtype == DType::kI32) fail(ErrorKind::kDType, name + " must be f32, f16 or bf16, got i32");
+    if (x.shape.size() != 2) fail(ErrorKind::kShape, name + " must be a matrix, got " + to_string(x.shape));
+    return {x.shape[0].size, x.shape[1].size};
+  }
+
+  void step_input(const std::string& name, const Shape& expected, DType dtype) const {
+    const ValueDescription& x = input(name);
+    if (x.kind != ValueKind::kInput) fail(ErrorKind::kInvalidValue, name + " must be a step input");
+    if (x.dtype != dtype) fail(ErrorKind::kDType, name + " must be " + name_of(dtype) + ", got " + name_of(x.dtype));
+    expect_shape(name, x, expected);
+  }
+
+  void tables() const {
+    step_input("queryStarts", {{Symbol::kS1}}, DType::kI32);
+    step_input("contextLengths", {{Symbol::kS}}, DType::kI32);
+    step_input("blockTables", {{Symbol::kS}, {Symbol::kW}}, DType::kI32);
+  }
+
+  const KvCacheLayer& cache_layer(int64_t kv_heads, int64_t head_size) const {
+    if (cache_ == nullptr) fail(ErrorKind::kInvalidValue, "the program was given no cache");
+    if (cache_->num_layers() == 0) fail(ErrorKind::kInvalidValue, "the cache has no layers");
+    const KvCacheLayer& layer = cache_->layer(integer("layer", 0, cache_->num_layers() - 1));
+    if (layer.KH != kv_heads || layer.D != head_size)
+      fail(ErrorKind::kShape, "the cache's layer has " + std::to_string(layer.KH) + " heads of " +
+                                  std::to_string(layer.D) + ", the node " + std::to_string(kv_heads) + " of " +
+                                  std::to_string(head_size));
+    return layer;
+  }
+
+  void finite(const std::string& name) const {
+    if (!std::isfinite(number(name))) fail(ErrorKind::kInvalidValue, "attribute " + name + " must be finite");
+  }
+
+  void activation_name(const std::string& kind, bool none) const {
+    static const std::set<std::string> kKnown = {"relu", "gelu", "gelu-tanh", "silu"};
+    if (kKnown.count(kind) == 0 && !(none && kind == "none"))
+      fail(ErrorKind::kInvalidValue, "unknown activation " + kind);
+  }
+
+  void rope_table(const std::string& name, const Dim& rows, int64_t head_size) const {
+    Shape table = matrix(name);
+    if (table[0] != rows || table[1].size < 2 || table[1].size % 2 != 0 || table[1].size > head_size)
+      fail(ErrorKind::kShape, name + " must be (" + to_string(rows) + ", 2P) with 2P at most " +
+                                  std::to_string(head_size) + ", got " + to_string(table));
+    if (placement_is_view(name)) fail(ErrorKind::kInvalidValue, name + " must not be a slice");
+  }
+
+  bool placement_is_view(const std::string& name) const {
+    int id = input_id(name);
+    for (const NodeDescription& other : program().nodes) {
+      if (other.op != "slice") continue;
+      for (const auto& [output, made] : other.outputs)
+        if (made == id) return true;
+    }
+    return false;
+  }
+
+  void embedding();
+  void linear();
+  void norm(bool with_bias);
+  void rope_table_node();
+  void rope();
+  void slice();
+  void activation();
+  void elementwise(bool two);
+  void gather_rows();
+  void kv_append();
+  void attention();
+  void sample();
+
+  const KvCache* cache_;
+};
+
+void NodeCheck::embedding() {
+  step_input("ids", {{Symbol::kN}}, DType::kI32);
+  auto [V, C] = stored_matrix("weight");
+  if (input("weight").interleaved) fail(ErrorKind::kInvalidValue, "weight must not be interleaved");
+  result("y", {{Symbol::kN}, {Symbol::kFixed, C}});
+}
+
+void NodeCheck::linear() {
+  Shape x = matrix("x");
+  auto [O, K] = stored_matrix("weight");
+  const ValueDescription& weight = input("weight");
+  bool gated = flag_or("gated", false);
+  if (weight.layout != Layout::kPanels) fail(ErrorKind::kInvalidValue, "weight must be in panels");
+  if (weight.kind != ValueKind::kWeight) fail(ErrorKind::kInvalidValue, "weight must be a weight");
+  if (weight.interleaved != gated) fail(ErrorKind::kInvalidValue, "a gated linear wants an interleaved weight");
+  if (x[1].size != K)
+    fail(ErrorKind::kShape, "x must be (" + to_string(x[0]) + ", " + std::to_string(K) + "), got " + to_string(x));
+  if (gated && O % 2 != 0) fail(ErrorKind::kShape, "a gated weight must have an even number of rows");
+  Shape y = {x[0], {Symbol::kFixed, gated ? O / 2 : O}};
+  vector("bias", O);
+  matrix_like("residual", y);
+  result("y", y);
+  activation_name(text("activation"), true);
+}
+
+void NodeCheck::norm(bool with_bias) {
+  Shape x = matrix("x");
+  matrix_like("residual", x);
+  vector("weight", x[1].size);
+  if (with_bias) vector("bias", x[1].size);
+  result("y", x);
+  if (has_output("sum")) {
+    if (!has_input("residual")) fail(ErrorKind::kInvalidValue, "a sum without a residual");
+    result("sum", x);
+  }
+  finite("epsilon");
+  if (number("epsilon") < 0) fail(ErrorKind::kInvalidValue, "attribute epsilon must not be negative");
+}
+
+void NodeCheck::rope_table_node() {
+  step_input("positions", {{Symbol::kN}}, DType::kI32);
+  const std::vector<double>& frequencies = numbers("frequencies");
+  if (frequencies.empty() || frequencies.size() > 128)
+    fail(ErrorKind::kInvalidValue, "attribute frequencies must have 1 to 128 entries");
+  for (double f : frequencies)
+    if (!std::isfinite(f)) fail(ErrorKind::kInvalidValue, "attribute frequencies must be finite");
+  finite("magnitude");
+  result("y", {{Symbol::kN}, {Symbol::kFixed, 2 * static_cast<int64_t>(frequencies.size())}});
+}
+
+void NodeCheck::rope() {
+  Shape x = matrix("x");
+  int64_t heads = integer("heads", 1, 4096), head_size = integer("headSize", 1, 4096);
+  expect_shape("x", input("x"), {x[0], {Symbol::kFixed, heads * head_size}});
+  rope_table("table", x[0], head_size);
+  result("y", x);
+}
+
+void NodeCheck::slice() {
+  Shape x = matrix("x");
+  int64_t start = integer("start", 0, x[1].size - 1);
+  int64_t size = integer("size", 1, x[1].size - start);
+  result("y", {x[0], {Symbol::kFixed, size}});
+}
+
+void NodeCheck::activation() {
+  Shape x = matrix("x");
+  matrix_like("up", x);
+  activation_name(text("kind"), false);
+  result("y", x);
+}
+
+void NodeCheck::elementwise(bool two) {
+  const std::string first = two ? "a" : "x";
+  Shape x = matrix(first);
+  if (two) {
+    matrix("b");
+    matrix_like("b", x);
+  }
+  result("y", x);
+}
+
+void NodeCheck::gather_rows() {
+  Shape x = matrix("x");
+  expect_shape("x", input("x"), {{Symbol::kN}, x[1]});
+  step_input("rows", {{Symbol::kR}}, DType::kI32);
+  result("y", {{Symbol::kR}, x[1]});
+}
+
+void NodeCheck::kv_append() {
+  int64_t kv_heads = integer("kvHeads", 1, 4096), head_size = integer("headSize", 1, 256);
+  cache_layer(kv_heads, head_size);
+  tables();
+  Shape k = {{Symbol::kN}, {Symbol::kFixed, kv_heads * head_size}};
+  matrix("k");
+  matrix("v");
+  matrix_like("k", k);
+  matrix_like("v", k);
+  if (has_input("table") != has_input("q") || has_input("q") != has_output("q"))
+    fail(ErrorKind::kInvalidValue, "table, q and the output q must come together");
+  if (!has_input("table")) return;
+  rope_table("table", {Symbol::kN}, head_size);
+  int64_t heads = integer("heads", 1, 4096);
+  matrix("q");
+  Shape q = {{Symbol::kN}, {Symbol::kFixed, heads * head_size}};
+  matrix_like("q", q);
+  result("q", q);
+}
+
+void NodeCheck::attention() {
+  int64_t heads = integer("heads", 1, 4096), kv_heads = integer("kvHeads", 1, 4096);
+  int64_t head_size = integer("headSize", 1, 256);
+  if (has_input("k") || has_input("v")) fail(ErrorKind::kInvalidValue, "k and v must have been lowered to kv-append");
+  if (heads % kv_heads != 0) fail(ErrorKind::kShape, "kvHeads must divide heads");
+  cache_layer(kv_heads, head_size);
+  tables();
+  Shape q = {{Symbol::kN}, {Symbol::kFixed, heads * head_size}};
+  matrix("q");
+  matrix_like("q", q);
+  vector("slopes", heads);
+  finite("scale");
+  finite("softcap");
+  if (number("softcap") < 0) fail(ErrorKind::kInvalidValue, "attribute softcap must not be negative");
+  integer("window", 0, int64_t{1} << 31);
+  result("y", q);
+}
+
+void NodeCheck::sample() {
+  Shape logits = matrix("logits");
+  expect_shape("logits", input("logits"), {{Symbol::kR}, logits[1]});
+  for (const char* name : {"temperature", "topP", "minP"}) step_input(name, {{Symbol::kR}}, DType::kF32);
+  for (const char* name : {"topK", "counter"}) step_input(name, {{Symbol::kR}}, DType::kI32);
+  step_input("seed", {{Symbol::kR}, {Symbol::kFixed, 2}}, DType::kI32);
+  result("ids", {{Symbol::kR}}, DType::kI32);
+  result("logprobs", {{Symbol::kR}});
+}
+
+void NodeCheck::run() {
+  const std::string& op = node().op;
+  if (op == "embedding") return embedding();
+  if (op == "linear") return linear();
+  if (op == "layer-norm") return norm(true);
+  if (op == "rms-norm") return norm(false);
+  if (op == "rope-table") return rope_table_node();
+  if (op == "rope") return rope();
+  if (op == "slice") return slice();
+  if (op == "activation") return activation();
+  if (op == "add") return elementwise(true);
+  if (op == "softmax") return elementwise(false);
+  if (op == "scale") {
+    finite("factor");
+    return elementwise(false);
+  }
+  if (op == "gather-rows") return gather_rows();
+  if (op == "kv-append") return kv_append();
+  if (op == "attention") return attention();
+  if (op == "sample") return sample();
+  fail(ErrorKind::kInvalidValue, "unknown op");
+}
+
+void check_value(const ValueDescription& value) {
+  auto fail = [&](const std::string& problem) {
+    throw Error(ErrorKind::kShape, "value " + value.name + ": " + problem + ", got " + to_string(value.shape));
+  };
+  if (value.shape.empty() || value.shape.size() > 2) fail("must have one or two dimensions");
+  bool stored = value.kind == ValueKind::kWeight || value.kind == ValueKind::kConstant;
+  int64_t elements = 1;
+  for (const Dim& dim : value.shape) {
+    if (dim.symbol != Symbol::kFixed) {
+      if (stored) fail("a weight's dimensions must be numbers");
+      continue;
+    }
+    if (dim.size < 1 || dim.size > kMaxDim || __builtin_mul_overflow(elements, dim.size, &elements))
+      fail("dimensions must be positive and their product below 2^63");
+  }
+  if (value.kind == ValueKind::kResult && value.shape[0].symbol != Symbol::kN && value.shape[0].symbol != Symbol::kR)
+    fail("a result's first dimension must be N or R");
+  if (value.kind == ValueKind::kConstant && static_cast<int64_t>(value.data.size()) != elements)
+    fail("a constant must hold as many elements as its shape, has " + std::to_string(value.data.size()));
+}
+
+// Every value exists, is made once, and before it is used.
+void check_order(const ProgramDescription& program) {
+  std::vector<bool> ready(program.values.size());
+  for (size_t i = 0; i < ready.size(); i++) ready[i] = program.values[i].kind != ValueKind::kResult;
+  auto in_range = [&](int id) { return id >= 0 && static_cast<size_t>(id) < ready.size(); };
+  for (const NodeDescription& node : program.nodes) {
+    NodeReader reader(program, node);
+    for (const auto& [name, id] : node.inputs) {
+      if (!in_range(id)) reader.fail(ErrorKind::kInvalidValue, "input " + name + " is no value");
+      if (!ready[static_cast<size_t>(id)])
+        reader.fail(ErrorKind::kInvalidValue, "input " + name + " is used before it is made");
+    }
+    for (const auto& [name, id] : node.outputs) {
+      if (!in_range(id)) reader.fail(ErrorKind::kInvalidValue, "output " + name + " is no value");
+      if (ready[static_cast<size_t>(id)])
+        reader.fail(ErrorKind::kInvalidValue, "output " + name + " is made twice or is no result");
+      ready[static_cast<size_t>(id)] = true;
+    }
+  }
+  for (const auto& [name, id] : program.outputs) {
+    if (!in_range(id) || !ready[static_cast<size_t>(id)] ||
+        program.values[static_cast<size_t>(id)].kind != ValueKind::kResult)
+      throw Error(ErrorKind::kInvalidValue, "program: output " + name + " is not computed");
+  }
+}
+
+// Columns [start, start + size) of a root value.
+struct Columns {
+  int root;
+  int64_t start, size;
+
+  bool overlaps(const Columns& other) const {
+    return root == other.root && start < other.start + other.size && other.start < start + size;
+  }
+};
+
+// kv-append rotates its queries in place: nothing may read the unrotated ones afterwards.
+void check_in_place(const ProgramDescription& program) {
+  std::vector<Columns> columns(program.values.size());
+  for (size_t i = 0; i < columns.size(); i++) {
+    const std::vector<Dim>& shape = program.values[i].shape;
+    columns[i] = {static_cast<int>(i), 0, shape.size() > 1 ? shape[1].size : 1};
+  }
+  auto at = [&](int id) -> Columns& { return columns[static_cast<size_t>(id)]; };
+  std::vector<std::pair<int, Columns>> overwritten;  // the value that now lives there, and where
+  for (const NodeDescription& node : program.nodes) {
+    NodeReader reader(program, node);
+    for (const auto& [name, id] : node.inputs) {
+      if (node.op == "slice") continue;  // reads nothing itself
+      for (const auto& [owner, place] : overwritten)
+        if (id != owner && at(id).overlaps(place))
+          reader.fail(ErrorKind::kInvalidValue, name + " was overwritten by a kv-append");
+    }
+    if (node.op == "slice") {
+      const Columns& x = at(node.inputs.at("x"));
+      at(node.outputs.at("y")) = {x.root, x.start + reader.integer("start", 0, kMaxDim),
+                                  reader.integer("size", 1, kMaxDim)};
+    }
+    if (node.op == "kv-append" && reader.has_output("q")) {
+      const Columns q = at(reader.input_id("q"));
+      for (const char* other : {"k", "v", "table"})
+        if (at(reader.input_id(other)).overlaps(q))
+          reader.fail(ErrorKind::kInvalidValue, std::string("q overlaps ") + other);
+      at(reader.output_id("q")) = q;
+      overwritten.emplace_back(reader.output_id("q"), q);
+    }
+  }
+  for (const auto& [name, id] : program.outputs)
+    for (const auto& [owner, place] : overwritten)
+      if (id != owner && at(id).overlaps(place))
+        throw Error(ErrorKind::kInvalidValue, "program: output " + name + " is overwritten by a kv-append");
+}
+
+}  // namespace
+
+std::string to_string(const Dim& dim) {
+  static const char* const kNames[] = {"", "N", "R", "S", "S+1", "W"};
+  return dim.symbol == Symbol::kFixed ? std::to_string(dim.size) : kNames[static_cast<int>(dim.symbol)];
+}
+
+std::string to_string(const std::vector<Dim>& shape) {
+  std::string text = "(";
+  for (size_t i = 0; i < shape.size(); i++) text += (i > 0 ? ", " : "") + to_string(shape[i]);
+  return text + ")";
+}
+
+void check_program(const ProgramDescription& program, const KvCache* cache) {
+  for (const ValueDescription& value : program.values) check_value(value);
+  check_order(program);
+  for (const NodeDescription& node : program.nodes) NodeCheck(program, node, cache).run();
+  check_in_place(program);
+}
+
+}  // namespace kvasir

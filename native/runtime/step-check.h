@@ -1,0 +1,41 @@
+#pragma once
+
+#include <vector>
+
+#include "runtime/backend.h"
+
+namespace kvasir {
+
+// What a program's kernels will index with a step's tables, so that each step can be checked before it runs.
+class StepCheck {
+ public:
+  StepCheck(const ProgramDescription& program, const KvCache* cache);
+
+  // Throws Error(kInvalidValue) naming the table and the entry.
+  void run(const StepState& step) const;
+
+ private:
+  struct Index {
+    int input;
+    Dim bound;  // entries are in [0, bound)
+  };
+  struct Tables {
+    int query_starts, context_lengths, block_tables;
+    bool operator==(const Tables&) const = default;
+  };
+  struct Sampling {
+    int temperature, top_k, top_p, min_p, counter;
+  };
+
+  void check_index(const Index& index, const StepState& step) const;
+  void check_tables(const Tables& tables, const StepState& step) const;
+  void check_sampling(const Sampling& sampling, const StepState& step) const;
+
+  const ProgramDescription& program_;
+  int64_t num_blocks_;
+  std::vector<Index> indices_;
+  std::vector<Tables> tables_;
+  std::vector<Sampling> sampling_;
+};
+
+}  // namespace kvasir
