@@ -3,12 +3,12 @@ import { readJsonObject } from './checkpoint/json-file.js'
 import { Engine } from './engine/engine.js'
 import type { CacheDType, EngineInfo, FinishReason, NextToken, Piece, Usage, WeightDType } from './engine/messages.js'
 import { CheckpointError, invalidType, invalidValue } from './errors.js'
-import type { GenerateOptions } from './generate-options.js'
-import { checkChoice, checkInteger, checkOptions, checkPrompt, checkSignal, generateRequest } from './generate-options.js'
+import type { GenerateOptions } from './engine/generate-options.js'
+import { checkChoice, checkInteger, checkOptions, checkPrompt, checkSignal, generateRequest } from './engine/generate-options.js'
 import { modelFor } from './models/registry.js'
 import { addon } from './native/addon.js'
 import { modelSpec, parameters, record } from './nn/index.js'
-import { PieceQueue } from './piece-queue.js'
+import { PieceQueue } from './engine/piece-queue.js'
 
 export type { FinishReason, GenerateOptions, NextToken, Piece, Usage }
 

@@ -11,7 +11,14 @@ import { Random, writeRandomCheckpoint } from './random-checkpoint.mjs'
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..', 'test', 'fixtures')
 const promptTokens = 40
 
-const textbook = { model_type: 'kvasir_decoder', vocab_size: 61, max_positions: 64, width: 24, layers: 2, heads: 3 }
+const textbook = {
+  model_type: 'kvasir_decoder',
+  vocab_size: 61,
+  max_position_embeddings: 64,
+  hidden_size: 24,
+  num_hidden_layers: 2,
+  num_attention_heads: 3,
+}
 
 const fixtures = {
   gpt2: { model_type: 'gpt2', vocab_size: 67, n_positions: 64, n_embd: 36, n_layer: 2, n_head: 3 },
@@ -50,8 +57,24 @@ const fixtures = {
     tie_word_embeddings: true,
     rope_scaling: { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32 },
   },
-  'decoder-sinusoidal': { ...textbook, positions: 'sinusoidal', norm: 'layer-norm', residual: 'post-norm', feed_forward: 'relu' },
-  'decoder-alibi': { ...textbook, positions: 'alibi', norm: 'rms-norm', residual: 'pre-norm', feed_forward: 'geglu', kv_heads: 1 },
+  'decoder-sinusoidal': {
+    ...textbook,
+    positions: 'sinusoidal',
+    norm: 'layer_norm',
+    residual: 'post_norm',
+    feed_forward: 'relu',
+    embedding_scale: Math.sqrt(24),
+  },
+  'decoder-alibi': {
+    ...textbook,
+    num_key_value_heads: 1,
+    positions: 'alibi',
+    norm: 'rms_norm',
+    feed_forward: 'geglu',
+    bias: false,
+    sliding_window: 11,
+    tie_word_embeddings: false,
+  },
 }
 
 for (const [name, config] of Object.entries(fixtures)) {

@@ -15,6 +15,7 @@ export interface Use {
 export class GraphEditor {
   #values: Map<ValueId, Value>
   #nodes: Node[]
+  #present = new Set<Node>()
   #outputs: Record<string, ValueId>
   #nextId: number
   #producers = new Map<ValueId, Node>()
@@ -32,7 +33,7 @@ export class GraphEditor {
   /** The nodes in order, of one op or all; those that are replaced while one iterates are left out. */
   *nodes(op?: string): Generator<Node> {
     for (const node of [...this.#nodes]) {
-      if ((op === undefined || node.op === op) && this.#nodes.includes(node)) yield node
+      if ((op === undefined || node.op === op) && this.#present.has(node)) yield node
     }
   }
 
@@ -122,11 +123,13 @@ export class GraphEditor {
   }
 
   #addToIndex(node: Node): void {
+    this.#present.add(node)
     for (const [name, id] of Object.entries(node.inputs)) this.#addUse(id, { node, name })
     for (const id of Object.values(node.outputs)) this.#producers.set(id, node)
   }
 
   #removeFromIndex(node: Node): void {
+    this.#present.delete(node)
     this.#dropUses(node, Object.values(node.inputs))
     for (const id of Object.values(node.outputs)) this.#producers.delete(id)
   }
@@ -155,6 +158,14 @@ export class GraphEditor {
 
 function mentionedBy(node: Node): ValueId[] {
   return [...Object.values(node.inputs), ...Object.values(node.outputs)]
+}
+
+/** The kv-append that fills the cache layer of an attention; undefined for one that is not lowered. */
+export function appendOf(editor: GraphEditor, attention: Node): Node | undefined {
+  for (const append of editor.nodes('kv-append')) {
+    if (append.attributes.layer === attention.attributes.layer) return append
+  }
+  return undefined
 }
 
 /** Where a value lies: columns `start` to `start + size` of the rows of `root`, which is not itself a slice. */

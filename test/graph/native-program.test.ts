@@ -105,7 +105,7 @@ describe('validateGraph', () => {
   })
 
   const faults: [string, RegExp, Parameters<typeof changed>[0]][] = [
-    ['ids out of order', /id of value 0 must be 0, got 1/, (graph) => graph.values.reverse()],
+    ['ids out of order', /id of value 0 must be 0, got \d+/, (graph) => graph.values.reverse()],
     [
       'an unknown op',
       /graph: conv of .* must be a known op/,

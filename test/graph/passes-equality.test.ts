@@ -88,6 +88,7 @@ function expectSame(graph: Graph, seed: number, name: string): void {
   expectNothingOverwritten(current, name)
   expect(JSON.stringify(graph), `${name}: the argument was changed`).toBe(before)
   expect(optimize(graph, { dtype: 'bf16' })).toEqual(current)
+  expect(optimize(current, { dtype: 'bf16' }), `${name}: nothing is left to fuse`).toEqual(current)
 }
 
 describe('passes leave what a graph computes as it is', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { DType, Graph, Node, ValueId } from '#kvasir/graph/graph.js'
+import type { DType, Graph, Node, Value, ValueId } from '#kvasir/graph/graph.js'
 import { Interpreter } from '#kvasir/graph/interpreter.js'
 import { deadCode } from '#kvasir/graph/passes/dead-code.js'
 import { epilogues } from '#kvasir/graph/passes/epilogues.js'
@@ -255,7 +255,7 @@ describe('merge-projections', () => {
         { parameter: 'mlp.up_proj.weight', rows: 24 },
       ],
     })
-    const bias = graph.values[linear.inputs.bias]
+    const bias: Value = graph.values[linear.inputs.bias]
     expect(bias.parts!.map((part) => part.parameter)).toEqual(['mlp.gate_proj.bias', 'mlp.up_proj.bias'])
     expect(bias.interleaved).toBeUndefined()
   })

@@ -1,5 +1,5 @@
 import type { Graph, Node, Value, ValueId } from '../graph.js'
-import { GraphEditor } from '../rewrite.js'
+import { appendOf, GraphEditor } from '../rewrite.js'
 
 /**
  * Reads an input once for several linear layers, whose weights are stacked.
@@ -48,13 +48,10 @@ function mergeGated(editor: GraphEditor, activation: Node): void {
   editor.replace([...linears, activation], activation, [merged])
 }
 
-/** The values that an attention's queries, keys and values come from. */
-function headInputs(editor: GraphEditor, { inputs, attributes }: Node): (ValueId | undefined)[] {
-  if (inputs.k !== undefined) return [inputs.q, inputs.k, inputs.v]
-  for (const append of editor.nodes('kv-append')) {
-    if (append.attributes.layer === attributes.layer) return [inputs.q, append.inputs.k, append.inputs.v]
-  }
-  return []
+/** What an attention's queries, keys and values come from. */
+function headInputs(editor: GraphEditor, attention: Node): (ValueId | undefined)[] {
+  const { k, v } = appendOf(editor, attention)?.inputs ?? attention.inputs
+  return [attention.inputs.q, k, v]
 }
 
 /** The node that a head tensor was projected by, before it was rotated, normalised or scaled. */

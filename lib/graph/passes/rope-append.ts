@@ -1,5 +1,5 @@
 import type { Graph, Node } from '../graph.js'
-import { exclusivelyRead, GraphEditor } from '../rewrite.js'
+import { appendOf, exclusivelyRead, GraphEditor } from '../rewrite.js'
 
 /**
  * Rotates keys on their way into the cache and the queries beside them.
@@ -23,14 +23,6 @@ export function ropeAppend(graph: Graph): Graph {
     editor.replace([ropeQ, ropeK, append], append, [fused(append, ropeQ, ropeK)])
   }
   return editor.finish()
-}
-
-/** The kv-append that fills the cache layer of an attention. */
-function appendOf(editor: GraphEditor, attention: Node): Node | undefined {
-  for (const node of editor.nodes('kv-append')) {
-    if (node.attributes.layer === attention.attributes.layer) return node
-  }
-  return undefined
 }
 
 function alike(q: Node, k: Node): boolean {

@@ -34,7 +34,8 @@ static inline void for_each_vector(int64_t count, const F& body) {
   if (c < count) body(c, FirstLanes{static_cast<int>(count - c)});
 }
 
-// The sum of term(c, lanes) over all vectors, lane by lane. In four partial sums, since an addition takes four cycles.
+// The sum of term(c, lanes) over all vectors, lane by lane. In four partial sums, since an addition takes
+// four cycles.
 template <typename T, typename F>
 static inline T sum_vectors(int64_t count, T zero, const F& term) {
   T s0 = zero, s1 = zero, s2 = zero, s3 = zero;

@@ -66,16 +66,17 @@ static inline float reduce_max(Vec a) { return _mm512_reduce_max_ps(a.v); }
 static inline Vec scale_by_power_of_two(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 static inline Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }
 
-// Sums of lanes in f64, two parts of a vector's lanes each.
-struct WideSum {
+// A vector's lanes in f64.
+struct Wide {
   __m512d low, high;
 };
-static inline WideSum wide_zero() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
-static inline WideSum operator+(WideSum s, Vec a) {
-  return {_mm512_add_pd(s.low, _mm512_cvtps_pd(_mm512_castps512_ps256(a.v))),
-          _mm512_add_pd(s.high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)))};
+static inline Wide widen(Vec a) {
+  return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))};
 }
-static inline double reduce_add(WideSum s) { return _mm512_reduce_add_pd(_mm512_add_pd(s.low, s.high)); }
+static inline Wide operator+(Wide a, Wide b) {
+  return {_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)};
+}
+static inline double reduce_add(Wide a) { return _mm512_reduce_add_pd(_mm512_add_pd(a.low, a.high)); }
 
 static inline Vec load_bf16(const uint16_t* p) {
   __m256i u = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -140,16 +141,17 @@ static inline Vec scale_by_power_of_two(Vec a, Vec n) {
 }
 static inline Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 
-struct WideSum {
+struct Wide {
   __m256d low, high;
 };
-static inline WideSum wide_zero() { return {_mm256_setzero_pd(), _mm256_setzero_pd()}; }
-static inline WideSum operator+(WideSum s, Vec a) {
-  return {_mm256_add_pd(s.low, _mm256_cvtps_pd(_mm256_castps256_ps128(a.v))),
-          _mm256_add_pd(s.high, _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)))};
+static inline Wide widen(Vec a) {
+  return {_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)), _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1))};
 }
-static inline double reduce_add(WideSum s) {
-  __m256d sum = _mm256_add_pd(s.low, s.high);
+static inline Wide operator+(Wide a, Wide b) {
+  return {_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+}
+static inline double reduce_add(Wide a) {
+  __m256d sum = _mm256_add_pd(a.low, a.high);
   __m128d half = _mm_add_pd(_mm256_castpd256_pd128(sum), _mm256_extractf128_pd(sum, 1));
   return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
 }
@@ -219,15 +221,15 @@ static inline Vec scale_by_power_of_two(Vec a, Vec n) {
 }
 static inline Vec abs(Vec a) { return {_mm_andnot_ps(_mm_set1_ps(-0.0f), a.v)}; }
 
-struct WideSum {
+struct Wide {
   __m128d low, high;
 };
-static inline WideSum wide_zero() { return {_mm_setzero_pd(), _mm_setzero_pd()}; }
-static inline WideSum operator+(WideSum s, Vec a) {
-  return {_mm_add_pd(s.low, _mm_cvtps_pd(a.v)), _mm_add_pd(s.high, _mm_cvtps_pd(_mm_movehl_ps(a.v, a.v)))};
+static inline Wide widen(Vec a) { return {_mm_cvtps_pd(a.v), _mm_cvtps_pd(_mm_movehl_ps(a.v, a.v))}; }
+static inline Wide operator+(Wide a, Wide b) {
+  return {_mm_add_pd(a.low, b.low), _mm_add_pd(a.high, b.high)};
 }
-static inline double reduce_add(WideSum s) {
-  __m128d sum = _mm_add_pd(s.low, s.high);
+static inline double reduce_add(Wide a) {
+  __m128d sum = _mm_add_pd(a.low, a.high);
   return _mm_cvtsd_f64(_mm_add_sd(sum, _mm_unpackhi_pd(sum, sum)));
 }
 

@@ -1,5 +1,6 @@
-// One thread copies a token's row; the weight's bytes of that row and 4 C bytes move. In panels the row's elements
-// lie a 64-byte line or two apart, so every one or two of them cost a line: still microseconds for a token.
+// One thread copies a token's row; the weight's bytes of that row and 4 C bytes move. In panels the row's
+// elements lie a 64-byte line or two apart, so every one or two of them cost a line: still microseconds for a
+// token.
 
 #include "kernels/embedding/embedding.h"
 
@@ -9,7 +10,9 @@
 
 namespace kvasir::KVASIR_ISA {
 
-static Vec widen(const uint16_t* w, DType dtype) { return dtype == DType::kBF16 ? load_bf16(w) : load_f16(w); }
+static Vec widen(const uint16_t* w, DType dtype) {
+  return dtype == DType::kBF16 ? load_bf16(w) : load_f16(w);
+}
 
 static void copy_from_rows(const Embedding& p, int64_t id, float* y) {
   if (p.weight_dtype == DType::kF32) {

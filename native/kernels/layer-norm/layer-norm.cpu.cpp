@@ -1,6 +1,6 @@
-// One thread takes a row: a pass for the mean, one for the variance, one that normalises. A row's result depends on
-// that row alone. 8 bytes move for every element, 4 more for each of residual and sum; all but the first pass find
-// the row in the nearest cache.
+// One thread takes a row: a pass for the mean, one for the variance, one that normalises. A row's result
+// depends on that row alone. 8 bytes move for every element, 4 more for each of residual and sum; all but the
+// first pass find the row in the nearest cache.
 
 #include "kernels/layer-norm/layer-norm.h"
 

@@ -16,8 +16,8 @@ struct RmsNorm {
   const float* x;         // (N,C), rows x_stride apart
   const float* residual;  // (N,C), rows residual_stride apart; null for none
   const float* weight;    // (C,), or null for ones
-  float* sum;             // (N,C), rows sum_stride apart: s; null where not wanted; may be x or residual itself
-  float* y;               // (N,C), rows y_stride apart; may be x or residual itself where sum is null
+  float* sum;  // (N,C), rows sum_stride apart: s; null where not wanted; may be x or residual itself
+  float* y;    // (N,C), rows y_stride apart; may be x or residual itself where sum is null
   int64_t N, C;
   int64_t x_stride, residual_stride, sum_stride, y_stride;
   float epsilon;

@@ -1,6 +1,7 @@
 #pragma once
 
-// The few tokens of a row that top-k, top-p and min-p have to look at, and where those cut them off, without sorting.
+// The few tokens of a row that top-k, top-p and min-p have to look at, and where those cut them off, without
+// sorting.
 
 #include <cfloat>
 #include <cstdint>
@@ -21,9 +22,10 @@ struct Candidates {
   float least, largest;  // bounds of the logits not yet cut off
 };
 
-// Unsigned integers in the order of the floats, and back.
+// Unsigned integers in the order of the floats, and back. -0 counts as 0.
 static inline uint32_t order_key(float x) {
   uint32_t bits;
+  x += 0.0f;
   std::memcpy(&bits, &x, 4);
   return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
 }
@@ -48,17 +50,17 @@ static inline void for_each_between(const float* x, int64_t count, float low, fl
 // Number and weight of some elements, by lane.
 struct Share {
   Vec count;
-  WideSum weight;
+  Wide weight;
 };
 static inline Share operator+(Share a, Share b) { return {a.count + b.count, a.weight + b.weight}; }
 
 static inline Share share_of_at_least(const float* x, const float* weight, int64_t count, float bound) {
   const Vec bounds = broadcast(bound), below = broadcast(-kInfinity);
-  return sum_vectors(count, Share{zero(), wide_zero()}, [&](int64_t c, auto lanes) {
+  return sum_vectors(count, Share{zero(), widen(zero())}, [&](int64_t c, auto lanes) {
     const Vec v = keep(load(x + c, lanes), lanes, below);
     const Vec one = select_less(v, bounds, zero(), broadcast(1.0f));
-    if (weight == nullptr) return Share{one, wide_zero()};
-    return Share{one, wide_zero() + one * load(weight + c, lanes)};
+    if (weight == nullptr) return Share{one, widen(zero())};
+    return Share{one, widen(one * load(weight + c, lanes))};
   });
 }
 
@@ -69,10 +71,10 @@ struct Interval {
   double above;     // weight of everything from `high` on
 };
 
-// Halves the interval until it has at most `enough` elements or all of them are equal. The weights (of one each
-// where null) reach `target` from `least` on.
-static Interval narrow(const float* x, const float* weight, int64_t count, float least, float largest, double target,
-                       int64_t enough) {
+// Halves the interval until it has at most `enough` elements or all of them are equal. The weights (of one
+// each where null) reach `target` from `least` on.
+static Interval narrow(const float* x, const float* weight, int64_t count, float least, float largest,
+                       double target, int64_t enough) {
   uint32_t low = order_key(least), high = order_key(largest) + 1;
   int64_t count_low = count, count_high = 0;
   double above = 0;
@@ -99,9 +101,10 @@ struct Cut {
   int64_t index;
 };
 
-// Where the descending list of x must end for its weights to reach `target`; where rounding keeps them from it, the
-// last element.
-static Cut find_cut(const float* x, const float* weight, int64_t count, float least, float largest, double target) {
+// Where the descending list of x must end for its weights to reach `target`; where rounding keeps them from
+// it, the last element.
+static Cut find_cut(const float* x, const float* weight, int64_t count, float least, float largest,
+                    double target) {
   constexpr int64_t kFew = 32;
   const Interval interval = narrow(x, weight, count, least, largest, target, kFew);
   double sum = interval.above;
@@ -143,7 +146,8 @@ static void cut_off(Candidates& candidates, Cut cut) {
 
 // Keeps the k largest.
 static void keep_top_k(Candidates& c, int64_t k) {
-  if (k < c.count) cut_off(c, find_cut(c.logit, nullptr, c.count, c.least, c.largest, static_cast<double>(k)));
+  if (k < c.count)
+    cut_off(c, find_cut(c.logit, nullptr, c.count, c.least, c.largest, static_cast<double>(k)));
 }
 
 // Keeps the largest whose probabilities reach `target`.

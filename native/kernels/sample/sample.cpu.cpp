@@ -15,7 +15,6 @@ namespace kvasir::KVASIR_ISA {
 
 // Sixteen vectors of tokens; the last group of a row may be shorter.
 constexpr int64_t kGroup = 16 * kWidth;
-constexpr float kInfinity = __builtin_inff();
 
 struct Row {
   const float* logits;  // (V,)
@@ -72,22 +71,24 @@ enum class Temperature { kNone, kOne, kAny };
 template <Temperature T>
 static void add_exponentials(Row& row) {
   const Vec largest = broadcast(row.largest), inverse = broadcast(row.inverse);
-  WideSum sum = wide_zero();
+  Wide sum = widen(zero());
   for (int64_t g = 0; g < row.groups; g++) {
     const float* x = row.logits + row.group_begin(g);
     Vec plain = zero();  // sixteen terms a lane: f32 is wide enough
-    WideSum tempered = wide_zero();
+    Wide tempered = widen(zero());
     for_each_vector(row.group_size(g), [&](int64_t i, auto lanes) {
       const Vec difference = load(x + i, lanes) - largest;
       const Vec e = keep(exp(difference), lanes, zero());
       plain = plain + e;
-      if (T == Temperature::kOne) tempered = tempered + e;
-      if (T == Temperature::kAny) tempered = tempered + keep(exp(difference * inverse), lanes, zero());
+      if constexpr (T == Temperature::kOne) tempered = tempered + widen(e);
+      if constexpr (T == Temperature::kAny)
+        tempered = tempered + widen(keep(exp(difference * inverse), lanes, zero()));
     });
-    sum = sum + plain;
-    if (T == Temperature::kNone) continue;
-    row.group_sums[g] = reduce_add(tempered);
-    row.tempered += row.group_sums[g];
+    sum = sum + widen(plain);
+    if constexpr (T != Temperature::kNone) {
+      row.group_sums[g] = reduce_add(tempered);
+      row.tempered += row.group_sums[g];
+    }
   }
   row.sum = reduce_add(sum);
 }
@@ -101,15 +102,31 @@ static int32_t first_largest(const Row& row) {
   return static_cast<int32_t>(id);
 }
 
+// Where a running sum of probabilities exceeds `target`: the group by the groups' sums, with the sum before
+// it.
+struct Position {
+  int64_t group;
+  double before;
+};
+static Position find_group(const double* sums, int64_t groups, double target) {
+  Position position{0, 0};
+  double running = 0;
+  for (int64_t g = 0; g < groups && running <= target; g++) {
+    if (sums[g] == 0) continue;
+    position = {g, running};
+    running += sums[g];
+  }
+  return position;
+}
+
 // The first i at which `running` and p[0] + ... + p[i] exceed `target`; where rounding leaves none, the last
 // i with p[i] > 0.
-static int64_t pick(const float* p, int64_t count, double running, double target) {
+static int64_t find_token(const float* p, int64_t count, double running, double target) {
   int64_t last = 0;
-  for (int64_t i = 0; i < count; i++) {
+  for (int64_t i = 0; i < count && running <= target; i++) {
     if (p[i] == 0) continue;
     running += p[i];
     last = i;
-    if (running > target) break;
   }
   return last;
 }
@@ -121,40 +138,25 @@ static void exponentials(const Row& row, const float* logits, float* p, int64_t 
   });
 }
 
-// From the whole row: the group by the groups' sums, then the token in it.
 static int32_t sample_all(const Row& row, double uniform) {
   const double target = uniform * row.tempered;
-  double running = 0, before = 0;  // `before` the chosen group
-  int64_t chosen = 0;
-  for (int64_t g = 0; g < row.groups && running <= target; g++) {
-    if (row.group_sums[g] == 0) continue;
-    chosen = g;
-    before = running;
-    running += row.group_sums[g];
-  }
+  const Position position = find_group(row.group_sums, row.groups, target);
+  const int64_t begin = row.group_begin(position.group), size = row.group_size(position.group);
   float p[kGroup];
-  const int64_t begin = row.group_begin(chosen), size = row.group_size(chosen);
   exponentials(row, row.logits + begin, p, size);
-  return static_cast<int32_t>(begin + pick(p, size, before, target));
+  return static_cast<int32_t>(begin + find_token(p, size, position.before, target));
 }
 
-// A logit that at least k logits reach, close to the k-th largest; -infinity where k is too large for that.
+// A logit that at least k logits reach, and not many more.
 //
-// Folded into about 4k disjoint sets, each with its maximum, the k-th largest of these maxima is such a
-// logit, and about 1.15 k logits reach it if they are in no particular order.
+// While k is small, the k-th largest of the groups' maxima is such a logit: they are of disjoint sets.
 static float top_k_bound(const Row& row, int64_t k) {
   const int64_t maxima = row.groups * kWidth;
-  if (k > maxima / 2) return -kInfinity;
-  int64_t sets = (4 * k + kWidth - 1) / kWidth * kWidth;
-  if (sets > maxima) sets = maxima;
-  float* folded = row.candidates.logit;  // still free
-  for (int64_t i = 0; i < sets; i += kWidth) {
-    Vec m = load(row.maxima + i);
-    for (int64_t j = i + sets; j < maxima; j += sets) m = max(m, load(row.maxima + j));
-    store(folded + i, m);
-  }
-  const Cut cut = find_cut(folded, nullptr, sets, static_cast<double>(k));
-  return folded[cut.index];
+  const bool few = k <= maxima / 2;
+  const int64_t enough = k / 8 < 32 ? 32 : k / 8;
+  return narrow(few ? row.maxima : row.logits, nullptr, few ? maxima : row.V, -FLT_MAX, row.largest,
+                static_cast<double>(k), enough)
+      .low;
 }
 
 // The logit below which no token can be kept, or a little less than that.
@@ -180,32 +182,48 @@ static float candidate_bound(const Row& row, int64_t top_k, double top_p, double
 }
 
 static void collect(Row& row, float bound) {
-  const Vec least = broadcast(bound), lowest = broadcast(-kInfinity);
   Candidates& candidates = row.candidates;
+  candidates.least = bound;
+  candidates.largest = row.largest;
   for (int64_t g = 0; g < row.groups; g++) {
-    if (greater_equal_bits(load(row.maxima + g * kWidth), least) == 0) continue;
+    if (greater_equal_bits(load(row.maxima + g * kWidth), broadcast(bound)) == 0) continue;
     const int64_t begin = row.group_begin(g);
-    for_each_vector(row.group_size(g), [&](int64_t i, auto lanes) {
-      uint32_t bits = greater_equal_bits(keep(load(row.logits + begin + i, lanes), lanes, lowest), least);
-      for (; bits != 0; bits &= bits - 1) {
-        const int64_t id = begin + i + __builtin_ctz(bits);
-        candidates.id[candidates.count] = static_cast<int32_t>(id);
-        candidates.logit[candidates.count] = row.logits[id];
-        candidates.count++;
-      }
+    for_each_between(row.logits + begin, row.group_size(g), bound, kInfinity, [&](int64_t i) {
+      candidates.id[candidates.count] = static_cast<int32_t>(begin + i);
+      candidates.logit[candidates.count] = row.logits[begin + i];
+      candidates.count++;
     });
   }
   exponentials(row, candidates.logit, candidates.probability, candidates.count);
+}
+
+// The sum of the candidates' probabilities, and of each group of them.
+static double add_candidates(Row& row) {
+  const Candidates& candidates = row.candidates;
+  double total = 0;
+  for (int64_t g = 0; g * kGroup < candidates.count; g++) {
+    const float* p = candidates.probability + g * kGroup;
+    const int64_t left = candidates.count - g * kGroup;
+    row.group_sums[g] =
+        reduce_add(sum_vectors(left < kGroup ? left : kGroup, widen(zero()),
+                               [&](int64_t c, auto lanes) { return widen(load(p + c, lanes)); }));
+    total += row.group_sums[g];
+  }
+  return total;
 }
 
 static int32_t sample_filtered(Row& row, int64_t top_k, double top_p, float min_p, double uniform) {
   Candidates& candidates = row.candidates;
   collect(row, candidate_bound(row, top_k, top_p, min_p));
   if (top_k > 0) keep_top_k(candidates, top_k);
-  if (top_p < 1) keep_top_p(candidates, top_p * (top_k > 0 ? total(candidates) : row.tempered));
-  if (min_p > 0) filter(candidates, [&](int64_t i) { return candidates.probability[i] >= min_p; });
-  const double target = uniform * total(candidates);
-  return candidates.id[pick(candidates.probability, candidates.count, 0, target)];
+  if (top_p < 1) keep_top_p(candidates, top_p * (top_k > 0 ? add_candidates(row) : row.tempered));
+  if (min_p > 0) keep_min_p(candidates, min_p);
+  const double target = uniform * add_candidates(row);
+  const int64_t groups = (candidates.count + kGroup - 1) / kGroup;
+  const Position position = find_group(row.group_sums, groups, target);
+  const int64_t begin = position.group * kGroup;
+  return candidates.id[begin + find_token(candidates.probability + begin, candidates.count - begin,
+                                          position.before, target)];
 }
 
 // Finite and not zero, so that its product with a difference of logits is never NaN.

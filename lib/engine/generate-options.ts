@@ -1,5 +1,5 @@
-import type { GenerateRequest, Prompt, SamplingOptions } from './engine/messages.js'
-import { invalidType, invalidValue } from './errors.js'
+import type { GenerateRequest, Prompt, SamplingOptions } from './messages.js'
+import { invalidType, invalidValue } from '../errors.js'
 
 export interface GenerateOptions {
   /** Tokens to generate at most, from 1; what the context holds, by default. */

@@ -1,4 +1,4 @@
-import type { Piece } from './engine/messages.js'
+import type { Piece } from './messages.js'
 
 /** Pieces between the engine, which pushes batches, and a reader, which takes them one by one. */
 export class PieceQueue {

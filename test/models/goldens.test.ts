@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs'
+import { type LanguageModel, loadModel } from 'kvasir'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { shared, sharedDir } from '../shared.js'
+
+interface Golden {
+  prompt?: string
+  ids: number[] | number[][]
+  logits: number[][] | number[][][]
+  greedy?: number[]
+  text?: string
+}
+
+const names = ['stories260K', 'gpt-nano-sort', 'tiny/gpt2', 'tiny/gpt_neo', 'tiny/llama']
+
+// Logits and greedy texts of an independent float64 implementation.
+describe.skipIf(!sharedDir).each(names)('golden %s', (name) => {
+  let model: LanguageModel
+  let golden: Golden
+
+  beforeAll(async () => {
+    golden = JSON.parse(readFileSync(shared('models', name, 'golden.json'), 'utf8'))
+    model = await loadModel(shared('models', name))
+  })
+  afterAll(() => model?.dispose())
+
+  it('gives the logits within 2e-4 of their standard deviation', async () => {
+    const several = Array.isArray(golden.ids[0])
+    const prompts = (several ? golden.ids : [golden.ids]) as number[][]
+    const expected = (several ? golden.logits : [golden.logits]) as number[][][]
+    for (const [i, ids] of prompts.entries()) {
+      const truth = expected[i]!.flat()
+      const { data } = await model.logits(ids)
+      const mean = truth.reduce((sum, x) => sum + x, 0) / truth.length
+      const deviation = Math.sqrt(truth.reduce((sum, x) => sum + (x - mean) ** 2, 0) / truth.length)
+      expect(data.length).toBe(truth.length)
+      expect(Math.max(...truth.map((x, j) => Math.abs(x - data[j]!))) / deviation).toBeLessThan(2e-4)
+    }
+  })
+
+  it('generates the greedy ids, and the text where there is one', async (context) => {
+    if (!golden.greedy) return context.skip()
+    const prompt = golden.ids as number[]
+    const { ids, text } = await model.complete(prompt, { maxTokens: golden.greedy.length, ignoreEos: true })
+    expect(ids).toEqual(golden.greedy)
+    if (golden.prompt === undefined) return
+    expect(await model.tokenize(golden.prompt)).toEqual(prompt)
+    expect(golden.text).toContain(text.slice(0, 40))
+    expect((await model.complete(golden.prompt, { maxTokens: 50, ignoreEos: true })).ids).toEqual(
+      golden.greedy.slice(0, 50),
+    )
+  })
+})
