@@ -59,6 +59,7 @@ export class Engine {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: { ...setup, stop } satisfies EngineSetup,
       name: 'kvasir-engine',
+      execArgv: [], // flags such as --input-type are for the caller's own script
     })
     return new Promise<Engine>((resolve, reject) => {
       const raise = () => Atomics.store(stop, 0, 1)

@@ -23,14 +23,19 @@ export interface NamedParameter {
 export function treeOf(root: Module<unknown>): Tree {
   const tree: Tree = { modules: new Map(), parameters: new Map() }
   visit(root, '', tree, new Set())
-  const paths = [...tree.parameters.values()].sort()
-  const double = paths.find((path, i) => path === paths[i + 1])
-  if (double !== undefined)
-    throw new KvasirError(
-      'ERR_INVALID_ARG_VALUE',
-      `model: ${double} must be one parameter, got two of that path`,
-    )
+  const paths = new Set<string>()
+  for (const path of tree.parameters.values()) {
+    if (paths.has(path)) throw twoOfOnePath(path)
+    paths.add(path)
+  }
   return tree
+}
+
+function twoOfOnePath(path: string): KvasirError {
+  return new KvasirError(
+    'ERR_INVALID_ARG_VALUE',
+    `model: ${path} must be one parameter, got two of that path`,
+  )
 }
 
 /** The parameters of a model, for its checkpoint. A tied one is listed once. */

@@ -1,6 +1,5 @@
-import type { ShapeError } from '../errors.js'
-import type { Dim } from '../graph/graph.js'
-import { expectDType, expectMatrix, shapeMismatch } from './check.js'
+import { sameShape } from '../graph/graph.js'
+import { expectDType, expectMatrix, expectShape, shapeMismatch } from './check.js'
 import type { Tensor, Weight } from './tensor.js'
 
 /**
@@ -17,29 +16,19 @@ import type { Tensor, Weight } from './tensor.js'
  */
 export function linear(x: Tensor, weight: Weight, bias?: Weight | null): Tensor {
   const { rows, columns } = expectMatrix('linear', 'x', x, '(N, K)')
-  const [outputs, inputs] = matrixShape(weight)
+  const { rows: outputs, columns: inputs } = expectMatrix('linear', 'weight', weight, '(O, K)')
   if (bias) expectDType('linear', 'bias', bias, 'f32')
-  const biasSize = bias?.shape[0]
-  if (inputs !== columns) throw misfit(x, weight, rows, columns, biasSize)
-  if (bias && (bias.shape.length !== 1 || biasSize !== outputs))
-    throw shapeMismatch('linear', 'bias', [outputs], bias.shape)
+  if (inputs !== columns) {
+    // A weight that would fit transposed is at fault, else x.
+    const transposed = outputs === columns && (!bias || sameShape(bias.shape, [inputs]))
+    if (transposed) throw shapeMismatch('linear', 'weight', [inputs, columns], weight.shape)
+    throw shapeMismatch('linear', 'x', [rows, inputs], x.shape)
+  }
+  if (bias) expectShape('linear', 'bias', bias, [outputs])
   return x.record({
     op: 'linear',
     inputs: { x, weight, bias },
     outputs: { y: { shape: [rows, outputs], dtype: 'f32' } },
     attributes: { activation: 'none', gated: false },
   }).y
-}
-
-function matrixShape(weight: Weight): [outputs: Dim, inputs: number] {
-  const { rows, columns } = expectMatrix('linear', 'weight', weight, '(O, K)')
-  return [rows, columns]
-}
-
-/** A weight that would fit transposed is named as the culprit, else `x`. */
-function misfit(x: Tensor, weight: Weight, rows: Dim, columns: number, biasSize?: Dim): ShapeError {
-  const [outputs, inputs] = matrixShape(weight)
-  const transposed = outputs === columns && (biasSize === undefined || biasSize === inputs)
-  if (transposed) return shapeMismatch('linear', 'weight', [inputs, columns], weight.shape)
-  return shapeMismatch('linear', 'x', [rows, inputs], x.shape)
 }

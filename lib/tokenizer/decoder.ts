@@ -152,7 +152,7 @@ function gatherStage(next: PieceSink): PieceSink {
 }
 
 /** Spaces between pieces. */
-function spaceStage(next: PieceSink): PieceSink {
+export function spaceStage(next: PieceSink): PieceSink {
   let isFirst = true
   return {
     write(fragment, starts) {

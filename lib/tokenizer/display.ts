@@ -1,5 +1,5 @@
 import { fromByteAlphabet } from './byte-alphabet.js'
-import { byteOf, connectDecoder, type Decoder } from './decoder.js'
+import { byteOf, connectDecoder, type Decoder, spaceStage } from './decoder.js'
 
 /** White space, controls and whatever else leaves no ink; U+2800 is an empty Braille cell. */
 const invisible = /[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u2800\\]/gu
@@ -8,7 +8,7 @@ const escapes: Record<string, string> = { ' ': '␣', '\n': '\\n', '\r': '\\r', 
 
 /** Renders a token on its own: what `decode` would make of it after other tokens, made visible. */
 export function displayToken(content: string, isAdded: boolean, decoder: Decoder): string {
-  if (isAdded) return displayText(content)
+  if (isAdded || decoder.stages.includes(spaceStage)) return displayText(content)
   if (decoder.bytes === 'alphabet') return displayBytes(fromByteAlphabet(content))
   if (decoder.bytes === 'fallback' && byteOf(content) >= 0)
     return displayBytes(Uint8Array.of(byteOf(content)))

@@ -69,7 +69,7 @@ class HeaderParser {
   SafetensorsFile& target_;
   const uint64_t data_start_;
   JsonReader json_;
-  std::string field_;
+  std::string name_, field_;  // kept for their memory
   uint64_t dtype_bits_ = 0;
 };
 
@@ -89,7 +89,8 @@ void HeaderParser::parse() {
 
 void HeaderParser::parse_entry(bool& seen_metadata) {
   json_.field = "a tensor's name";
-  json_.read_string(json_.tensor, kMaxNameBytes);
+  json_.read_string(name_, kMaxNameBytes);
+  json_.tensor.swap(name_);
   json_.field = "header";
   json_.expect(':');
   if (json_.tensor == "__metadata__") {

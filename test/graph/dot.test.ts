@@ -4,7 +4,7 @@ import { optimize } from '#kvasir/graph/passes/index.js'
 import { recordGpt2, recordLlama } from './families.js'
 import { GraphBuilder } from './graph-builder.js'
 
-const declared = (text: string) => [...text.matchAll(/^ +(\w+) \[(?:shape|label)=/gm)].map(([, name]) => name)
+const declared = (text: string) => [...text.matchAll(/^ +([nvo]\d+) \[/gm)].map(([, name]) => name)
 const edges = (text: string) => [...text.matchAll(/^ +(\w+) -> (\w+)/gm)].map(([, from, to]) => [from, to])
 
 describe('graphToDot', () => {

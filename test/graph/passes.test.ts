@@ -228,7 +228,7 @@ describe('merge-projections', () => {
   })
 
   function gatedUnit(
-    { bias = true, upBias = bias, kind = 'silu' } = {},
+    { bias = true, upBias = true, kind = 'silu' } = {},
     more?: (b: GraphBuilder, gate: ValueId) => ValueId,
   ) {
     const { b, x } = start()

@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { CheckpointError } from '#kvasir/errors.js'
-import { Decoder } from '#kvasir/models/decoder.js'
 import { GPTNeo } from '#kvasir/models/gpt-neo.js'
 import { GPT2 } from '#kvasir/models/gpt2.js'
 import { Llama } from '#kvasir/models/llama.js'
@@ -157,8 +156,8 @@ const malformed: [field: string, config: object, rest: string][] = [
     { ...gpt2, n_head: { constructor: { name: 'x'.repeat(999) } } },
     'must be an integer from 1 to 16384, got Object',
   ],
-  ['n_layer', { ...gpt2, n_layer: 1e9 }, 'must be an integer from 1 to 4096, got 1000000000'],
-  ['n_layer', { ...gpt2, n_layer: 2.5 }, 'must be an integer from 1 to 4096, got 2.5'],
+  ['n_layer', { ...gpt2, n_layer: 1e9 }, 'must be an integer from 1 to 1024, got 1000000000'],
+  ['n_layer', { ...gpt2, n_layer: 2.5 }, 'must be an integer from 1 to 1024, got 2.5'],
   ['vocab_size', { ...gpt2, vocab_size: 0 }, 'must be an integer from 1 to 16777216, got 0'],
   ['vocab_size', { ...gpt2, vocab_size: 2 ** 31 }, 'must be an integer from 1 to 16777216, got 2147483648'],
   ['n_embd', { ...gpt2, n_embd: 2 ** 40 }, 'must be an integer from 1 to 1048576, got 1099511627776'],
@@ -179,16 +178,16 @@ const malformed: [field: string, config: object, rest: string][] = [
     {
       ...neo,
       attention_types: [
-        [['local'], 4096],
-        [['local'], 4096],
+        [['local'], 1024],
+        [['local'], 1024],
       ],
     },
-    'must be for at most 4096 layers, got 8192',
+    'must be for at most 1024 layers, got 2048',
   ],
   [
     'attention_types',
     { ...neo, attention_types: [[['local'], 1e9]] },
-    'must be an integer from 1 to 4096, got 1000000000',
+    'must be an integer from 1 to 1024, got 1000000000',
   ],
   [
     'attention_types',
@@ -215,7 +214,7 @@ const malformed: [field: string, config: object, rest: string][] = [
   [
     'num_hidden_layers',
     { ...llama, num_hidden_layers: 1e9 },
-    'must be an integer from 1 to 4096, got 1000000000',
+    'must be an integer from 1 to 1024, got 1000000000',
   ],
   [
     'head_dim',
@@ -313,6 +312,7 @@ describe('a config.json', () => {
       n_positions: 2 ** 24,
       vocab_size: 2 ** 24,
       n_inner: 2 ** 20,
+      n_layer: 1024,
     }
     const model = modelFor({ ...gpt2, ...huge })
     record(model)
@@ -370,8 +370,12 @@ describe("a LLaMA's rotary positions", () => {
   it.each<[string, object, number]>([
     ['its factor', { factor: 4, original_max_position_embeddings: 64 }, 0.1 * Math.log(4) + 1],
     ['the ratio of positions', { original_max_position_embeddings: 16 }, 0.1 * Math.log(8) + 1],
-    ['mscale', { factor: 40, mscale: 0.707, mscale_all_dim: 1 }, 0.9210423553163399],
-    ['attention_factor', { factor: 40, mscale: 0.707, mscale_all_dim: 1, attention_factor: 3 }, 3],
+    [
+      'mscale',
+      { factor: 40, mscale: 0.7, mscale_all_dim: 1 },
+      (0.1 * 0.7 * Math.log(40) + 1) / (0.1 * Math.log(40) + 1),
+    ],
+    ['attention_factor', { factor: 40, mscale: 0.7, mscale_all_dim: 1, attention_factor: 3 }, 3],
   ])('of YaRN have the magnitude of %s', (_, parameters, magnitude) => {
     expect(ropeTable({ rope_scaling: { rope_type: 'yarn', ...parameters } }).magnitude).toBeCloseTo(
       magnitude,

@@ -135,7 +135,7 @@ void s3_bytes(Reader& reader) {
           std::printf("    %s\n", error.what());
       }
     }
-    reader.refuses_header("{\"a" + std::string(1, '\0') + "\":1}", "a tensor's name", "a");
+    reader.refuses_header("{\"a" + std::string(1, '\0') + "\":1}", "a tensor's name");
   });
 }
 
@@ -160,11 +160,8 @@ void s4_extremes(Reader& reader) {
     std::string pairs = "{\"__metadata__\":{";
     for (int i = 0; i < 1'000'000; ++i) pairs += (i ? ",\"" : "\"") + std::to_string(i) + "\":\"\"";
     reader.refuses(safetensors(pairs + "}}"), kFormat, "__metadata__");
-    for (size_t size : {size_t{4097}, size_t{1'000'000}}) {
-      std::string long_name(size, 'k');
-      write_file(reader.path(), safetensors(header({entry(long_name, "U8", "[1]", 0, 1)}), 1));
-      CHECK(error_of([&] { open_safetensors(reader.path()); }).kind == kFormat);
-    }
+    for (size_t size : {size_t{4097}, size_t{1'000'000}})
+      reader.refuses_header(header({entry(std::string(size, 'k'), "U8", "[1]", 0, 1)}), "a tensor's name", "", 1);
     CHECK(reader.opens(header({entry(std::string(4096, 'k'), "U8", "[1]", 0, 1)}), 1)->tensors.size() == 1);
     reader.refuses_header("{\"a\":{\"" + std::string(1000, 'f') + "\":1}}", "entry", "a");
     reader.refuses_header("{\"__metadata__\":{\"a\":\"" + std::string(5'000'000, 'v') + "\"}}",
@@ -177,9 +174,7 @@ void s4_extremes(Reader& reader) {
     reader.refuses_header("{}" + std::string(kSize - 3, ' ') + "x", "header");
     reader.refuses_header("{" + std::string(kSize - 2, ' ') + "}", "header");
     reader.refuses_header("{\"a\":{\"dtype\"" + repeat("\n\t", kSize / 2 - 100), "dtype", "a");
-    std::string name(kSize - 2, 'k');
-    write_file(reader.path(), safetensors("{\"" + name));
-    CHECK(error_of([&] { open_safetensors(reader.path()); }).kind == kFormat);
+    reader.refuses_header("{\"" + std::string(kSize - 2, 'k'), "a tensor's name");
   });
 
   test("S4 numbers", [&] {

@@ -89,7 +89,7 @@ describe('repeat', () => {
 
   it.each([1e9, -1, 1.5, Number.NaN])('does not make %s modules', (count) => {
     expect(() => repeat(count, () => ({}))).toThrow(
-      `repeat: count must be an integer from 0 to 4096, got ${count}`,
+      `repeat: count must be an integer from 0 to 1024, got ${count}`,
     )
   })
 })

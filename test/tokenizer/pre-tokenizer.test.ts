@@ -45,7 +45,11 @@ describe('Split', () => {
   })
 
   it('matches a literal text literally, and an empty one never', () => {
-    const config = (String: string) => ({ type: 'Split', pattern: { String }, behavior: 'Removed' })
+    const config = (literal: string) => ({
+      type: 'Split',
+      pattern: { String: literal },
+      behavior: 'Removed',
+    })
     expect(split(config('.*'), 'a.*b')).toEqual(['a', 'b'])
     expect(split(config(''), 'ab')).toEqual(['ab'])
   })

@@ -56,7 +56,9 @@ describe.each([
     fc.assert(
       fc.property(anyIds(tokenizer), anyIds(tokenizer), (first, second) => {
         const decoder = tokenizer.streamDecoder()
-        const texts = [first, second].map((ids) => ids.map((id) => decoder.push(id)).join('') + decoder.flush())
+        const texts = [first, second].map(
+          (ids) => ids.map((id) => decoder.push(id)).join('') + decoder.flush(),
+        )
         expect(texts).toEqual([tokenizer.decode(first), tokenizer.decode(second)])
       }),
     )
@@ -100,7 +102,11 @@ describe('decoders of other kinds', () => {
   const sequence = (...decoders: object[]) => ({ type: 'Sequence', decoders })
   const fuse = { type: 'Fuse' }
   const fallback = { type: 'ByteFallback' }
-  const replace = (literal: string, content: string) => ({ type: 'Replace', pattern: { String: literal }, content })
+  const replace = (literal: string, content: string) => ({
+    type: 'Replace',
+    pattern: { String: literal },
+    content,
+  })
   const strip = (start: number, stop: number) => ({ type: 'Strip', content: ' ', start, stop })
   const metaspace = (prepend_scheme: string) => ({ type: 'Metaspace', replacement: '▁', prepend_scheme })
 

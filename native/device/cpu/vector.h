@@ -14,11 +14,13 @@
 #include <cstring>
 
 #if defined(__SSE2__)
+#pragma GCC diagnostic push
+#if !defined(__clang__)
 // GCC 12 takes the "undefined" operands inside its own AVX-512 intrinsics for a mistake of the caller (bug
 // 105593).
-#pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 #else

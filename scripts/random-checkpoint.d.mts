@@ -1,0 +1,13 @@
+export interface RandomCheckpoint {
+  folder: string
+  config: object
+  parameters: { path: string; shape: readonly number[] }[]
+  transposed?: string[]
+  seed?: number
+}
+export function writeRandomCheckpoint(options: RandomCheckpoint): void
+export class Random {
+  constructor(seed: number)
+  next(): number
+  uniform(): number
+}

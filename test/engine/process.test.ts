@@ -1,0 +1,110 @@
+import { spawn } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { rootDir } from '../shared.js'
+import { slowCheckpoint } from './models.js'
+
+interface Ending {
+  code: number | null
+  signal: string | null
+  stdout: string
+  stderr: string
+}
+
+/** Runs a script as a process of its own. */
+function run(script: string, { signalOn }: { signalOn?: [text: string, signal: NodeJS.Signals] } = {}): Promise<Ending> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: rootDir })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (data) => {
+      stdout += data
+      if (signalOn && stdout.includes(signalOn[0])) child.kill(signalOn[1])
+    })
+    child.stderr.on('data', (data) => {
+      stderr += data
+    })
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
+  })
+}
+
+describe('a process ends cleanly with native work under way', () => {
+  let slow: { folder: string; remove(): void }
+  let begin: string
+  beforeAll(async () => {
+    slow = await slowCheckpoint()
+    begin = `import { loadModel } from 'kvasir'
+      const model = await loadModel(${JSON.stringify(slow.folder)})
+      const prompt = Array.from({ length: 1000 }, (_, i) => i % 500)
+      const work = model.complete(prompt)
+      const later = (body) => setTimeout(body, 60)
+      console.log('working')`
+  })
+  afterAll(() => slow.remove())
+
+  it('by process.exit', async () => {
+    expect(await run(`${begin}\nlater(() => process.exit(7))`)).toMatchObject({ code: 7, signal: null, stderr: '' })
+  })
+
+  it('by an uncaught error', async () => {
+    const { code, signal, stderr } = await run(`${begin}\nlater(() => { throw new Error('uncaught') })`)
+    expect({ code, signal }).toEqual({ code: 1, signal: null })
+    expect(stderr).toContain('uncaught')
+    expect(stderr).not.toContain('terminate called')
+  })
+
+  it('by an unhandled rejection', async () => {
+    const { code, signal, stderr } = await run(`${begin}\nlater(() => Promise.reject(new Error('unhandled')))`)
+    expect({ code, signal }).toEqual({ code: 1, signal: null })
+    expect(stderr).toContain('unhandled')
+  })
+
+  it('by SIGINT and SIGTERM', async () => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      expect(await run(begin, { signalOn: ['working', signal] })).toMatchObject({ code: null, signal })
+    }
+  })
+
+  it('by itself, when the last call is answered and nobody disposed', async () => {
+    const script = `import { loadModel } from 'kvasir'
+      const model = await loadModel('models/tiny-shakespeare')
+      console.log((await model.complete('ROMEO:', { maxTokens: 3 })).ids.length)`
+    expect(await run(script)).toEqual({ code: 0, signal: null, stdout: '3\n', stderr: '' })
+  })
+
+  it('while it loads', async () => {
+    const script = `import { loadModel } from 'kvasir'
+      loadModel(${JSON.stringify(slow.folder)}, { onProgress: () => process.exit(5) })`
+    expect(await run(script)).toMatchObject({ code: 5, signal: null, stderr: '' })
+  })
+
+  it('goes on when a worker of the caller is terminated', async () => {
+    const inner = `import { parentPort } from 'node:worker_threads'
+      ${begin.replace("console.log('working')", "parentPort.postMessage('working')")}
+      await work`
+    const script = `import { Worker } from 'node:worker_threads'
+      for (let i = 0; i < 3; i++) {
+        const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(${JSON.stringify(inner)})), { execArgv: [] })
+        await new Promise((resolve) => worker.once('message', resolve))
+        await new Promise((resolve) => setTimeout(resolve, 40))
+        await worker.terminate()
+      }
+      console.log('goes on')`
+    const anchored = script.replaceAll("'kvasir'", `'${new URL('../../dist/index.js', import.meta.url).href}'`)
+    expect(await run(anchored)).toEqual({ code: 0, signal: null, stdout: 'goes on\n', stderr: '' })
+  })
+
+  it('serves several threads of one process at once', async () => {
+    const inner = `import { parentPort } from 'node:worker_threads'
+      import { loadModel } from '${new URL('../../dist/index.js', import.meta.url).href}'
+      const model = await loadModel('models/tiny-shakespeare')
+      parentPort.postMessage((await model.complete('ROMEO:', { maxTokens: 20 })).ids.join())
+      await model.dispose()`
+    const script = `import { Worker } from 'node:worker_threads'
+      const url = new URL('data:text/javascript,' + encodeURIComponent(${JSON.stringify(inner)}))
+      const answers = await Promise.all([0, 1, 2].map(() => new Promise((resolve, reject) => {
+        new Worker(url, { execArgv: [] }).on('message', resolve).on('error', reject)
+      })))
+      console.log(new Set(answers).size)`
+    expect(await run(script)).toEqual({ code: 0, signal: null, stdout: '1\n', stderr: '' })
+  })
+})

@@ -1,0 +1,111 @@
+import { attentionLayers } from '#kvasir/engine/attention-layers.js'
+import type { Graph, Value } from '#kvasir/graph/graph.js'
+import { Interpreter } from '#kvasir/graph/interpreter.js'
+import type { OptimizeOptions } from '#kvasir/graph/passes/index.js'
+import { optimize } from '#kvasir/graph/passes/index.js'
+import type { Backend, Program, WeightStore } from '#kvasir/native/addon.js'
+import { addon } from '#kvasir/native/addon.js'
+
+export type Weights = (parameter: string) => ArrayLike<number>
+export type StepInputs = Record<string, Int32Array | Float32Array>
+
+/** Every instruction set that runs here: each test of a kernel runs on all of them. */
+export const isas = addon().cpuInfo().isas
+
+export interface NativeOptions extends OptimizeOptions {
+  isa?: string
+  threads?: number
+  cacheDtype?: 'f32' | 'bf16'
+  numBlocks?: number
+  maxTokens?: number
+  /** Guards around every result and NaN in it before a step; on by default. */
+  checked?: boolean
+}
+
+/** A recorded graph compiled for the CPU, with its weights and its cache. */
+export class NativeProgram implements Disposable {
+  readonly graph: Graph
+  readonly #backend: Backend
+  readonly #store: WeightStore
+  readonly #program: Program
+
+  constructor(recorded: Graph, weights: Weights, options: NativeOptions = {}) {
+    const { isa, threads = 2, cacheDtype = 'f32', numBlocks = 64, maxTokens = 640, checked = true } = options
+    this.graph = optimize(recorded, options)
+    this.#backend = new (addon().Backend)({ threads, isa })
+    this.#store = new (addon().WeightStore)()
+    for (const value of this.graph.values) if (value.kind === 'weight') this.#storeWeight(value, weights)
+    const layers = attentionLayers(recorded)
+    const cache = layers.length > 0 ? new (addon().KvCache)({ layers, numBlocks, dtype: cacheDtype }) : null
+    const limits = { maxTokens, maxRows: maxTokens, maxSequences: 16, maxBlocks: numBlocks }
+    this.#program = new (addon().Program)(this.#backend, this.#store, cache, this.graph, limits, checked)
+  }
+
+  run(inputs: StepInputs, abort: Int32Array | null = null): Record<string, Float32Array | Int32Array> {
+    const outputs = Object.fromEntries(
+      Object.entries(this.graph.outputs).map(([name, id]) => [name, this.#emptyOutput(this.graph.values[id], inputs)]),
+    )
+    if (!this.#program.run(inputs, outputs, abort)) throw new Error('aborted')
+    return outputs
+  }
+
+  [Symbol.dispose](): void {
+    this.#program.dispose()
+    this.#store.dispose()
+    this.#backend.dispose()
+  }
+
+  #emptyOutput(value: Value, inputs: StepInputs): Float32Array | Int32Array {
+    const rows = value.shape[0] === 'R' ? inputs.outputRows.length : inputs.tokens.length
+    const count = rows * ((value.shape[1] as number | undefined) ?? 1)
+    return value.dtype === 'i32' ? new Int32Array(count) : new Float32Array(count)
+  }
+
+  #storeWeight(value: Value, weights: Weights): void {
+    const cols = (value.shape[1] as number | undefined) ?? 1
+    const parts = value.parts!.map((part) => Float32Array.from(weights(part.parameter)))
+    const stored = value.interleaved ? interleave(parts[0], parts[1], cols) : concatenate(parts)
+    const { name, dtype, layout = 'rows' } = value
+    this.#store.declare({ name, dtype, layout, rows: stored.length / cols, cols })
+    this.#store.loadValues(name, stored)
+  }
+}
+
+function concatenate(parts: Float32Array[]): Float32Array {
+  return Float32Array.from(parts.flatMap((part) => [...part]))
+}
+
+/** Panels of 32 rows of gate and up in turn, the last ones filled up with zeros. */
+function interleave(gate: Float32Array, up: Float32Array, cols: number): Float32Array {
+  const panels = Math.ceil(gate.length / cols / 32)
+  const stored = new Float32Array(2 * panels * 32 * cols)
+  for (let panel = 0; panel < panels; panel++) {
+    for (const [i, matrix] of [gate, up].entries()) {
+      stored.set(matrix.subarray(panel * 32 * cols, (panel + 1) * 32 * cols), (2 * panel + i) * 32 * cols)
+    }
+  }
+  return stored
+}
+
+/** What the interpreter computes from the weights as the store rounds them. */
+export function truth(recorded: Graph, weights: Weights): Interpreter {
+  return new Interpreter(recorded, { weights: (parameter) => Float64Array.from(weights(parameter)) })
+}
+
+/** Mean squared error over the mean square of the truth; infinities and NaN must be in the same places. */
+export function nmse(found: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (found.length !== expected.length) return Number.POSITIVE_INFINITY
+  let error = 0
+  let power = 0
+  for (let i = 0; i < expected.length; i++) {
+    const [x, y] = [found[i], expected[i]]
+    const finite = Math.fround(y)
+    if (!Number.isFinite(finite)) {
+      if (!Object.is(x, finite)) return Number.POSITIVE_INFINITY
+      continue
+    }
+    error += (x - y) ** 2
+    power += y ** 2
+  }
+  return error === 0 ? 0 : error / power
+}
