@@ -1,6 +1,6 @@
 import type { Graph, Node, ValueId } from './graph.js'
 import { formatShape } from './graph.js'
-import { groupByBlock, splitPath } from './listing/blocks.js'
+import { groupByBlock, nodesByBlock, splitPath } from './listing/blocks.js'
 import { describeNode } from './listing/words.js'
 
 /**
@@ -32,7 +32,7 @@ function inputLines(graph: Graph): string[] {
 }
 
 function nodeLines(graph: Graph, ids: Map<Node, string>): string[] {
-  const runs = groupByBlock(graph.nodes, (node) => splitPath(node.name).block)
+  const runs = groupByBlock(nodesByBlock(graph), (node) => splitPath(node.name).block)
   return runs.flatMap(({ block, items }, i) => {
     const lines = items.map((node) => `  ${ids.get(node)} [label=${nodeLabel(node, graph)}]`)
     if (block === undefined) return lines

@@ -1,7 +1,7 @@
 import type { Graph, Node, Value, ValueId, ValueKind } from './graph.js'
 import { formatShape } from './graph.js'
 import type { FoldedRun, Run } from './listing/blocks.js'
-import { foldRuns, groupByBlock, splitPath } from './listing/blocks.js'
+import { foldRuns, groupByBlock, nodesByBlock, splitPath } from './listing/blocks.js'
 import { formatBytes, graphTotals, weightBytes } from './listing/sizes.js'
 import { describeNode } from './listing/words.js'
 
@@ -41,7 +41,7 @@ export function listGraph(graph: Graph, { all = false }: ListingOptions = {}): s
 
 function listRows(graph: Graph): Row[] {
   const seen = new Set<ValueId>()
-  return graph.nodes.map((node) => {
+  return nodesByBlock(graph).map((node) => {
     const { block, rest } = splitPath(node.name)
     const path = block !== undefined && rest !== '' ? `  .${rest}` : block !== undefined ? '  .' : rest
     return {

@@ -12,12 +12,13 @@ export function recordLlama({ numLayers = 3 }: FamilyOptions = {}): Graph {
   const [V, C, F, heads, kvHeads, headSize] = [50, 32, 88, 4, 2, 8]
   const b = new GraphBuilder()
   let x = b.embedding('embed_tokens', b.input('tokens'), b.weight('embed_tokens.weight', [V, C]))
-  const table = b.ropeTable('rotary', [1, 0.1, 0.01, 0.001])
+  let table: ValueId | undefined
   for (let i = 0; i < numLayers; i++) {
     const layer = `layers.${i}`
     const attn = `${layer}.self_attn`
     const normed = b.rmsNorm(`${layer}.input_layernorm`, x)
     const q = b.linear(`${attn}.q_proj`, normed, heads * headSize)
+    table ??= b.ropeTable('rotary', [1, 0.1, 0.01, 0.001]) // where it is first asked for
     const k = b.linear(`${attn}.k_proj`, normed, kvHeads * headSize)
     const v = b.linear(`${attn}.v_proj`, normed, kvHeads * headSize)
     const [rotatedQ, rotatedK] = [b.rope(attn, q, table, heads), b.rope(attn, k, table, kvHeads)]

@@ -101,7 +101,7 @@ describe('listGraph', () => {
     const listed = lines(listGraph(b.finish({ scaled })))
     expect(listed).toEqual(
       expect.arrayContaining([
-        'rotary rope-table, 1 frequencies, magnitude 1.5 (N) -> (N, 2)',
+        'rotary rope-table, 1 frequency, magnitude 1.5 (N) -> (N, 2)',
         'rope rope, 2 heads of 4, interleaved (N, 8), (N, 2) -> (N, 8)',
         'attn attention layer 0, 2 heads of 4, scale 1, softcap 30, window 64, ALiBi (N, 8), (N, 8), (N, 8) -> (N, 8)',
         'norm layer-norm, no weight (N, 8) -> (N, 8)',

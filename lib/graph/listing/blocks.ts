@@ -1,3 +1,5 @@
+import type { Graph, Node } from '../graph.js'
+
 /** A module path, taken apart at the number of its layer: `h.0.attn.c_attn` is block `h.0` and rest `attn.c_attn`. */
 export interface SplitPath {
   /** Undefined where the path has no number in it. */
@@ -10,6 +12,17 @@ export function splitPath(path: string): SplitPath {
   const index = parts.findIndex((part) => /^\d+$/.test(part))
   if (index === -1) return { block: undefined, rest: path }
   return { block: parts.slice(0, index + 1).join('.'), rest: parts.slice(index + 1).join('.') }
+}
+
+/**
+ * The nodes in order, except that those of no block that read no other node's result come first: a table that all
+ * layers share would else cut through the layer that was first to ask for it.
+ */
+export function nodesByBlock(graph: Graph): Node[] {
+  const isShared = ({ name, inputs }: Node) =>
+    splitPath(name).block === undefined &&
+    Object.values(inputs).every((id) => graph.values[id]!.kind !== 'result')
+  return [...graph.nodes.filter(isShared), ...graph.nodes.filter((node) => !isShared(node))]
 }
 
 /** Neighbouring items of one block. */

@@ -11,11 +11,7 @@ const descriptions: Record<string, (node: Node, graph: Graph) => string> = {
   linear,
   'layer-norm': norm,
   'rms-norm': norm,
-  'rope-table': ({ attributes: { frequencies, magnitude } }) =>
-    list(
-      `rope-table, ${(frequencies as number[]).length} frequencies`,
-      magnitude !== 1 && `magnitude ${magnitude}`,
-    ),
+  'rope-table': ropeTable,
   rope: ({ attributes: { heads, headSize, interleaved } }) =>
     list(`rope, ${heads} heads of ${headSize}`, interleaved && 'interleaved'),
   slice: ({ attributes: { start, size } }) => `slice ${start} to ${Number(start) + Number(size) - 1}`,
@@ -47,6 +43,14 @@ function norm({ op, inputs, outputs }: Node): string {
     inputs.residual === undefined ? op : `residual + ${op}`,
     outputs.sum !== undefined && 'sum kept',
     inputs.weight === undefined && 'no weight',
+  )
+}
+
+function ropeTable({ attributes: { frequencies, magnitude } }: Node): string {
+  const P = (frequencies as readonly number[]).length
+  return list(
+    `rope-table, ${P} frequenc${P === 1 ? 'y' : 'ies'}`,
+    magnitude !== 1 && `magnitude ${magnitude}`,
   )
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 // A vector of f32 lanes as wide as the instruction set this file is compiled for, and what kernels need of
-// it.
+// one.
 //
 // Kernel sources are compiled once per instruction set, each time with KVASIR_ISA naming a namespace
 // (baseline, avx2, avx512) and the matching compiler flags. Everything here, and everything in a kernel's
@@ -16,8 +16,7 @@
 #if defined(__SSE2__)
 #pragma GCC diagnostic push
 #if !defined(__clang__)
-// GCC 12 takes the "undefined" operands inside its own AVX-512 intrinsics for a mistake of the caller (bug
-// 105593).
+// GCC 12 warns of the undefined operands inside its own AVX-512 intrinsics (bug 105593).
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif

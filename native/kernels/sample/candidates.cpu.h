@@ -1,7 +1,10 @@
 #pragma once
 
-// The few tokens of a row that top-k, top-p and min-p have to look at, and where those cut them off, without
-// sorting.
+// The tokens of a row that top-k, top-p and min-p have to look at, and where those cut them off.
+//
+// A cut is found by halving an interval of logits: some ten vector passes over the candidates. Against a
+// radix selection in scalar code that took a quarter to a half of the time, and a sort would take several
+// times that.
 
 #include <cfloat>
 #include <cstdint>
@@ -101,8 +104,8 @@ struct Cut {
   int64_t index;
 };
 
-// Where the descending list of x must end for its weights to reach `target`; where rounding keeps them from
-// it, the last element.
+// Where the descending list of x must end for its weights to reach `target`; its last element, where rounding
+// keeps them from it.
 static Cut find_cut(const float* x, const float* weight, int64_t count, float least, float largest,
                     double target) {
   constexpr int64_t kFew = 32;
