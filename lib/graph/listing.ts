@@ -43,7 +43,7 @@ function listRows(graph: Graph): Row[] {
   const seen = new Set<ValueId>()
   return nodesByBlock(graph).map((node) => {
     const { block, rest } = splitPath(node.name)
-    const path = block !== undefined && rest !== '' ? `  .${rest}` : block !== undefined ? '  .' : rest
+    const path = block === undefined ? rest : `  .${rest}`
     return {
       block,
       path,

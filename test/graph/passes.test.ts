@@ -208,6 +208,14 @@ describe('merge-projections', () => {
     }
   })
 
+  it('names what was recorded under one name after it', () => {
+    const { b, x } = start()
+    const [q, k, v] = ['q', 'k', 'v'].map((name) => b.linear('attn', x, C, { tiedTo: `attn.${name}` }))
+    const graph = mergeProjections(lowerAttention(b.finish({ y: b.attention('attn', q, k, v, heads) })))
+    const linear = only(graph, 'linear')
+    expect([linear.name, nameOf(graph, linear.inputs.weight)]).toEqual(['attn', 'attn.q|k|v.weight'])
+  })
+
   it('merges without biases too', () => {
     expect(only(projected({ biases: [false, false, false] }), 'linear').inputs.bias).toBeUndefined()
   })
@@ -321,6 +329,20 @@ describe('epilogues', () => {
     )
     expect(ops(graph)).toEqual(['embedding', 'linear', 'activation', 'linear', 'add', 'linear', 'activation'])
     expect(graph.nodes[1].attributes.activation).toBe('relu')
+  })
+
+  it('leaves a gated product to what follows it', () => {
+    const { b, x } = start()
+    const attributes = { activation: 'none', gated: true }
+    const gated = b.node(
+      'linear',
+      'glu',
+      { x, weight: b.weight('glu.weight', [2 * C, C]) },
+      ['N', C],
+      attributes,
+    )
+    const graph = epilogues(b.finish({ y: b.activation('', gated, 'relu') }))
+    expect(ops(graph)).toEqual(['embedding', 'linear', 'activation'])
   })
 
   it('leaves a result that is an output', () => {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import * as reference from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { loadTokenizer, type Tokenizer } from '#kvasir/tokenizer/index.js'
@@ -96,6 +97,24 @@ describe.skipIf(!sharedDir).each(folders)('%s/%s', async (...folder) => {
     for (let id = 0; id < tokenizer.vocabSize; id++) {
       if (!/^\S+$/u.test(tokenizer.display(id))) expect(tokenizer.display(id)).toBe('visible')
     }
+  })
+})
+
+describe.skipIf(!sharedDir).each(['gpt2', 'llama2', 'qwen3'])('decode of %s', async (name) => {
+  const tokenizer = sharedDir ? await loadShared('tokenizers', name) : (null as never)
+
+  it('gives what the package gives', () => {
+    // Its declarations do not resolve in ES modules.
+    const { Tokenizer: Reference } = reference as unknown as {
+      Tokenizer: new (json: object, config: object) => { decode(ids: number[], options: object): string }
+    }
+    const other = new Reference(readJson('tokenizers', name, 'tokenizer.json'), {})
+    const options = { skip_special_tokens: true, clean_up_tokenization_spaces: false }
+    fc.assert(
+      fc.property(fc.array(fc.nat(tokenizer.vocabSize - 1), { minLength: 1, maxLength: 200 }), (ids) => {
+        expect(tokenizer.decode(ids)).toBe(other.decode(ids, options))
+      }),
+    )
   })
 })
 

@@ -24,9 +24,13 @@ export const sample: Rule = (call) => {
   const logprobs = new Float64Array(R)
   for (let r = 0; r < R; r++) {
     const row = logits.subarray(r * V, (r + 1) * V)
-    const [temperature, topP, minP] = ['temperature', 'topP', 'minP'].map((name) => call.floats(name)[r]!)
-    const u = uniform(seed[2 * r]!, seed[2 * r + 1]!, call.integers('counter')[r]!)
-    const choice = { temperature, topK: call.integers('topK')[r]!, topP, minP, u } as Choice
+    const choice: Choice = {
+      temperature: call.floats('temperature')[r]!,
+      topK: call.integers('topK')[r]!,
+      topP: call.floats('topP')[r]!,
+      minP: call.floats('minP')[r]!,
+      u: uniform(seed[2 * r]!, seed[2 * r + 1]!, call.integers('counter')[r]!),
+    }
     ids[r] = isUsable(row) ? choose(row, choice) : -1
     logprobs[r] = ids[r] === -1 ? NaN : logSoftmax(row, ids[r]!)
   }

@@ -13,7 +13,7 @@ const descriptions: Record<string, (node: Node, graph: Graph) => string> = {
   'rms-norm': norm,
   'rope-table': ropeTable,
   rope: ({ attributes: { heads, headSize, interleaved } }) =>
-    list(`rope, ${heads} heads of ${headSize}`, interleaved && 'interleaved'),
+    list(`rope, ${heads} heads of ${headSize}`, interleaved === true && 'interleaved'),
   slice: ({ attributes: { start, size } }) => `slice ${start} to ${Number(start) + Number(size) - 1}`,
   activation: ({ inputs, attributes: { kind } }) => (inputs.up === undefined ? `${kind}` : `${kind}(x) * up`),
   scale: ({ attributes: { factor } }) => `scale by ${factor}`,
@@ -21,7 +21,7 @@ const descriptions: Record<string, (node: Node, graph: Graph) => string> = {
   'kv-append': ({ inputs, attributes: { layer, interleaved } }) =>
     inputs.table === undefined
       ? `kv-append layer ${layer}`
-      : list(`rope q, k + kv-append layer ${layer}`, interleaved && 'interleaved'),
+      : list(`rope q, k + kv-append layer ${layer}`, interleaved === true && 'interleaved'),
 }
 
 function linear({ inputs, attributes: { activation, gated } }: Node, graph: Graph): string {
@@ -67,8 +67,8 @@ function attention({ inputs, attributes }: Node): string {
 }
 
 /** The phrases that are there, comma-separated. */
-function list(...phrases: (string | unknown)[]): string {
-  return phrases.filter((phrase) => typeof phrase === 'string').join(', ')
+function list(...phrases: (string | false)[]): string {
+  return phrases.filter((phrase) => phrase !== false).join(', ')
 }
 
 /** `(50257 -> 768)`, an embedding's. */

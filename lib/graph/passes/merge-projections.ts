@@ -119,6 +119,7 @@ function outputSize(editor: GraphEditor, linear: Node): number {
 
 /** `a.q.weight`, `a.k.weight` -> `a.q|k.weight` */
 function joinPaths(paths: readonly string[]): string {
+  if (new Set(paths).size === 1) return paths[0]!
   const split = paths.map((path) => path.split('.'))
   const shortest = Math.min(...split.map((parts) => parts.length))
   const agree = (pick: (parts: string[]) => string | undefined) => new Set(split.map(pick)).size === 1

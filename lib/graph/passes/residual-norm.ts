@@ -14,16 +14,10 @@ export function residualNorm(graph: Graph): Graph {
     if (norm.op !== 'layer-norm' && norm.op !== 'rms-norm') continue
     const add = editor.producer(norm.inputs.x)
     if (add?.op !== 'add' || norm.inputs.residual !== undefined || norm.outputs.sum !== undefined) continue
-    if (!readyEverywhere(editor, norm)) continue
     // In the sum's place, because its other readers may stand before the norm.
     editor.replace([add, norm], add, [fused(add, norm, !editor.usedOnce(add.outputs.y!))])
   }
   return editor.finish()
-}
-
-/** Whether weight and bias are there from the start, so that the norm can move up. */
-function readyEverywhere(editor: GraphEditor, { inputs }: Node): boolean {
-  return editor.producer(inputs.weight) === undefined && editor.producer(inputs.bias) === undefined
 }
 
 function fused(add: Node, norm: Node, sumIsRead: boolean): Node {
