@@ -8,7 +8,14 @@ import { writeRandomCheckpoint } from '../scripts/random-checkpoint.mjs'
 
 const cache = join(resolve(dirname(fileURLToPath(import.meta.url)), '..'), '.cache')
 
-export const config = { model_type: 'gpt2', vocab_size: 50257, n_positions: 1024, n_embd: 768, n_layer: 12, n_head: 12 }
+export const config = {
+  model_type: 'gpt2',
+  vocab_size: 50257,
+  n_positions: 1024,
+  n_embd: 768,
+  n_layer: 12,
+  n_head: 12,
+}
 
 /** The checkpoint's folder. */
 export function gpt2Checkpoint() {
@@ -18,7 +25,12 @@ export function gpt2Checkpoint() {
   rmSync(unfinished, { recursive: true, force: true })
   mkdirSync(cache, { recursive: true })
   const model = modelFor(config)
-  writeRandomCheckpoint({ folder: unfinished, config, parameters: parameters(model), transposed: model.checkpoint.transposed })
+  writeRandomCheckpoint({
+    folder: unfinished,
+    config,
+    parameters: parameters(model),
+    transposed: model.checkpoint.transposed,
+  })
   renameSync(unfinished, folder)
   return folder
 }
@@ -37,14 +49,17 @@ export function readParameters(folder) {
   const shapes = new Map(parameters(model).map(({ path, shape }) => [path, shape]))
   return (path) => {
     const [begin, end] = header[path].data_offsets
-    const values = new Float32Array(file.buffer.slice(file.byteOffset + 8 + headerBytes + begin, file.byteOffset + 8 + headerBytes + end))
+    const values = new Float32Array(
+      file.buffer.slice(file.byteOffset + 8 + headerBytes + begin, file.byteOffset + 8 + headerBytes + end),
+    )
     return transposed.some((pattern) => pattern.test(path)) ? transpose(values, shapes.get(path)) : values
   }
 }
 
 function transpose(values, [rows, cols]) {
   const result = new Float32Array(values.length)
-  for (let row = 0; row < rows; row++) for (let col = 0; col < cols; col++) result[row * cols + col] = values[col * rows + row]
+  for (let row = 0; row < rows; row++)
+    for (let col = 0; col < cols; col++) result[row * cols + col] = values[col * rows + row]
   return result
 }
 

@@ -4,7 +4,12 @@ import { benchEventLoop } from './event-loop.mjs'
 import { benchModels } from './models.mjs'
 import { benchNeighbour } from './neighbour.mjs'
 
-const benchmarks = { models: benchModels, 'event-loop': benchEventLoop, abort: benchAbort, neighbour: benchNeighbour }
+const benchmarks = {
+  models: benchModels,
+  'event-loop': benchEventLoop,
+  abort: benchAbort,
+  neighbour: benchNeighbour,
+}
 
 const wanted = process.argv.slice(2)
 for (const name of wanted) {

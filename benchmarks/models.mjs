@@ -16,7 +16,10 @@ const tolerance = { f32: 2e-5, f16: 2e-3, bf16: 2e-2 }
 const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 7919 + 11) % config.vocab_size)
 
 /** @param {{ dtypes?: string[], threads?: number }} options */
-export async function benchModels({ dtypes = ['f32', 'bf16', 'f16'], threads = addon().cpuInfo().processors } = {}) {
+export async function benchModels({
+  dtypes = ['f32', 'bf16', 'f16'],
+  threads = addon().cpuInfo().processors,
+} = {}) {
   const folder = gpt2Checkpoint()
   const isa = process.env.KVASIR_ISA || undefined
   const probe = new (addon().Backend)({ threads, isa })
@@ -52,7 +55,8 @@ async function verify(model, folder, dtype) {
   const variance = truth.reduce((sum, x) => sum + (x - mean) ** 2, 0)
   const error = truth.reduce((sum, x, i) => sum + (x - data[i]) ** 2, 0)
   const relative = Math.sqrt(error / variance)
-  if (!(relative <= tolerance[dtype])) throw new Error(`${dtype}: logits are off by ${relative} of their spread`)
+  if (!(relative <= tolerance[dtype]))
+    throw new Error(`${dtype}: logits are off by ${relative} of their spread`)
   console.log(`${dtype}: logits verified, off by ${relative.toExponential(1)} of their spread`)
 }
 
@@ -82,5 +86,5 @@ async function measure(figures, dtype, probe) {
   figures.decode.push(decode)
   figures.prefill.push(prefill)
   figures.decodeShare.push(((layers + head) * bytesOf[dtype] * decode) / bandwidth)
-  figures.prefillShare.push((work / promptTokens) * prefill / rate)
+  figures.prefillShare.push(((work / promptTokens) * prefill) / rate)
 }

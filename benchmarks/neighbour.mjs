@@ -1,6 +1,7 @@
 // Decode speed while another process keeps one processor busy.
-import { loadModel } from 'kvasir'
+
 import { spawn } from 'node:child_process'
+import { loadModel } from 'kvasir'
 import { gpt2Checkpoint } from './gpt2-shape.mjs'
 import { median, printTable, spread } from './statistics.mjs'
 

@@ -15,7 +15,9 @@ export function spread(values, digits = 1) {
 export function printTable(rows) {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => String(row[i]).length)))
   for (const row of rows) {
-    const cells = row.map((cell, i) => (i === 0 ? String(cell).padEnd(widths[i]) : String(cell).padStart(widths[i])))
+    const cells = row.map((cell, i) =>
+      i === 0 ? String(cell).padEnd(widths[i]) : String(cell).padStart(widths[i]),
+    )
     console.log(cells.join('  '))
   }
 }

@@ -1,14 +1,29 @@
 import { join } from 'node:path'
 import { readJsonObject } from './checkpoint/json-file.js'
 import { Engine } from './engine/engine.js'
-import type { CacheDType, EngineInfo, FinishReason, NextToken, Piece, Usage, WeightDType } from './engine/messages.js'
-import { CheckpointError, invalidType, invalidValue } from './errors.js'
 import type { GenerateOptions } from './engine/generate-options.js'
-import { checkChoice, checkInteger, checkOptions, checkPrompt, checkSignal, generateRequest } from './engine/generate-options.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkOptions,
+  checkPrompt,
+  checkSignal,
+  generateRequest,
+} from './engine/generate-options.js'
+import type {
+  CacheDType,
+  EngineInfo,
+  FinishReason,
+  NextToken,
+  Piece,
+  Usage,
+  WeightDType,
+} from './engine/messages.js'
+import { PieceQueue } from './engine/piece-queue.js'
+import { CheckpointError, invalidType, invalidValue } from './errors.js'
 import { modelFor } from './models/registry.js'
 import { addon } from './native/addon.js'
 import { modelSpec, parameters, record } from './nn/index.js'
-import { PieceQueue } from './engine/piece-queue.js'
 
 export type { FinishReason, GenerateOptions, NextToken, Piece, Usage }
 
@@ -122,7 +137,11 @@ export class LanguageModel {
   /** @internal */
   constructor(
     engine: Engine,
-    { config, vocabSize, contextLength }: { config: Record<string, unknown>; vocabSize: number; contextLength: number },
+    {
+      config,
+      vocabSize,
+      contextLength,
+    }: { config: Record<string, unknown>; vocabSize: number; contextLength: number },
   ) {
     this.#engine = engine
     this.config = config
@@ -145,7 +164,10 @@ export class LanguageModel {
    * @example
    * for await (const piece of model.generate('ROMEO:', { maxTokens: 40 })) process.stdout.write(piece.text)
    */
-  generate(prompt: string | readonly number[], options: GenerateOptions = {}): AsyncGenerator<Piece, void, void> {
+  generate(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<Piece, void, void> {
     const request = generateRequest('generate', prompt, options)
     return this.#stream(request, options.signal)
   }
@@ -231,7 +253,10 @@ export class LanguageModel {
     return this.dispose()
   }
 
-  async *#stream(request: ReturnType<typeof generateRequest>, signal?: AbortSignal): AsyncGenerator<Piece, void, void> {
+  async *#stream(
+    request: ReturnType<typeof generateRequest>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Piece, void, void> {
     const ended = new AbortController()
     const queue = new PieceQueue()
     const work = this.#engine.request<'generate'>(

@@ -3,7 +3,15 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 
 const clangFormat = createRequire(import.meta.url).resolve('clang-format')
-const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', 'native/*.h', 'native/*.cpp', 'test/*.h', 'test/*.cpp'])
+const files = execFileSync('git', [
+  'ls-files',
+  '-co',
+  '--exclude-standard',
+  'native/*.h',
+  'native/*.cpp',
+  'test/*.h',
+  'test/*.cpp',
+])
   .toString()
   .split('\n')
   .filter((file) => file !== '')

@@ -85,7 +85,10 @@ for (const [name, config] of Object.entries(fixtures)) {
   writeRandomCheckpoint({ folder, config, parameters: parameters(model), transposed, seed: name.length })
   const weights = readWeights(folder, parameters(model), transposed)
   const random = new Random(99)
-  const ids = Array.from({ length: promptTokens }, () => random.next() % Number(graph.values[graph.outputs.logits].shape[1]))
+  const ids = Array.from(
+    { length: promptTokens },
+    () => random.next() % Number(graph.values[graph.outputs.logits].shape[1]),
+  )
   const { logits } = new Interpreter(graph, { weights: (path) => weights.get(path) }).run({
     tokens: Int32Array.from(ids),
     positions: Int32Array.from(ids, (_, i) => i),
@@ -94,7 +97,10 @@ for (const [name, config] of Object.entries(fixtures)) {
     blockTables: Int32Array.of(0, 1),
     outputRows: Int32Array.from(ids, (_, i) => i),
   })
-  writeFileSync(join(folder, 'golden.json'), `${JSON.stringify({ ids, logits: Array.from(logits, (x) => Number(x.toPrecision(9))) })}\n`)
+  writeFileSync(
+    join(folder, 'golden.json'),
+    `${JSON.stringify({ ids, logits: Array.from(logits, (x) => Number(x.toPrecision(9))) })}\n`,
+  )
   console.log(`${name}: ${logits.length} logits`)
 }
 
@@ -108,13 +114,17 @@ function readWeights(folder, wanted, transposed) {
       const [begin, end] = header[path].data_offsets
       const bytes = file.subarray(8 + headerBytes + begin, 8 + headerBytes + end)
       const values = new Float32Array(new Uint8Array(bytes).buffer)
-      return [path, transposed.some((pattern) => new RegExp(pattern).test(path)) ? transpose(values, shape) : values]
+      return [
+        path,
+        transposed.some((pattern) => new RegExp(pattern).test(path)) ? transpose(values, shape) : values,
+      ]
     }),
   )
 }
 
 function transpose(values, [rows, cols]) {
   const result = new Float32Array(values.length)
-  for (let row = 0; row < rows; row++) for (let col = 0; col < cols; col++) result[row * cols + col] = values[col * rows + row]
+  for (let row = 0; row < rows; row++)
+    for (let col = 0; col < cols; col++) result[row * cols + col] = values[col * rows + row]
   return result
 }

@@ -55,7 +55,11 @@ export function writeRandomCheckpoint({ folder, config, parameters, transposed =
   for (const { path, shape } of inFileOrder) {
     const isTransposed = transposed.some((pattern) => new RegExp(pattern).test(path))
     const bytes = shape.reduce((a, b) => a * b, 4)
-    header[path] = { dtype: 'F32', shape: isTransposed ? shape.toReversed() : shape, data_offsets: [offset, offset + bytes] }
+    header[path] = {
+      dtype: 'F32',
+      shape: isTransposed ? shape.toReversed() : shape,
+      data_offsets: [offset, offset + bytes],
+    }
     offset += bytes
   }
   const text = JSON.stringify(header)

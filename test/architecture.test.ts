@@ -30,7 +30,9 @@ const nativeFloors = [
   ['types'],
 ]
 
-const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', 'lib', 'native', 'test'], { cwd: rootDir })
+const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', 'lib', 'native', 'test'], {
+  cwd: rootDir,
+})
   .toString()
   .split('\n')
   .filter((file) => file !== '')
@@ -120,9 +122,13 @@ describe('the house', () => {
   })
 
   it('only the binding knows Node-API, only lib/native the addon', () => {
-    const knowsNapi = files.filter((file) => /^native\/.*\.(h|cpp)$/.test(file) && read(file).includes('<napi.h>'))
+    const knowsNapi = files.filter(
+      (file) => /^native\/.*\.(h|cpp)$/.test(file) && read(file).includes('<napi.h>'),
+    )
     expect(knowsNapi.filter((file) => !file.startsWith('native/binding/'))).toEqual([])
-    const loadsAddon = files.filter((file) => file.startsWith('lib/') && read(file).includes('node-gyp-build'))
+    const loadsAddon = files.filter(
+      (file) => file.startsWith('lib/') && read(file).includes('node-gyp-build'),
+    )
     expect(loadsAddon).toEqual(['lib/native/addon.ts'])
   })
 
@@ -136,7 +142,9 @@ describe('the house', () => {
   })
 
   it('a kernel has one stem everywhere', () => {
-    const kernels = [...new Set(files.filter((f) => f.startsWith('native/kernels/')).map((f) => f.split('/')[2]!))]
+    const kernels = [
+      ...new Set(files.filter((f) => f.startsWith('native/kernels/')).map((f) => f.split('/')[2]!)),
+    ]
     expect(kernels.length).toBeGreaterThan(10)
     for (const stem of kernels) {
       const room = `native/kernels/${stem}`

@@ -125,9 +125,15 @@ async function shardPath(folder: string, shard: string, file: string): Promise<s
   const path = join(folder, shard)
   const real = await realpath(path).catch((cause) => {
     const message = `${file}: shard ${JSON.stringify(shard)} is not there`
-    throw new CheckpointError('ERR_FILE_NOT_FOUND', message, { file, expected: shard, found: 'no file' }, { cause })
+    throw new CheckpointError(
+      'ERR_FILE_NOT_FOUND',
+      message,
+      { file, expected: shard, found: 'no file' },
+      { cause },
+    )
   })
-  if (isLinkOutside(await realpath(folder), real) && !isHubBlob(real)) throw outside('is a link out of the folder')
+  if (isLinkOutside(await realpath(folder), real) && !isHubBlob(real))
+    throw outside('is a link out of the folder')
   return path
 }
 

@@ -12,7 +12,10 @@ export function shortPath(path: string): string {
  *
  * @throws {CheckpointError} when it is no regular file, larger than `maxBytes`, or not a JSON object
  */
-export async function readJsonObject(path: string, maxBytes: number): Promise<Record<string, unknown> | null> {
+export async function readJsonObject(
+  path: string,
+  maxBytes: number,
+): Promise<Record<string, unknown> | null> {
   const file = shortPath(path)
   const text = await readBounded(path, file, maxBytes)
   if (text === null) return null
@@ -21,10 +24,15 @@ export async function readJsonObject(path: string, maxBytes: number): Promise<Re
     value = JSON.parse(text)
   } catch (cause) {
     const problem = { file, expected: 'JSON', found: String((cause as Error).message) }
-    throw new CheckpointError('ERR_FILE_FORMAT', `${file}: must be JSON: ${problem.found}`, problem, { cause })
+    throw new CheckpointError('ERR_FILE_FORMAT', `${file}: must be JSON: ${problem.found}`, problem, {
+      cause,
+    })
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new CheckpointError('ERR_FILE_FORMAT', `${file}: must be a JSON object`, { file, expected: 'an object' })
+    throw new CheckpointError('ERR_FILE_FORMAT', `${file}: must be a JSON object`, {
+      file,
+      expected: 'an object',
+    })
   }
   return value as Record<string, unknown>
 }
@@ -33,7 +41,12 @@ async function readBounded(path: string, file: string, maxBytes: number): Promis
   // O_NONBLOCK: opening a FIFO must not wait for a writer.
   const handle = await open(path, 0o4000).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') return null
-    throw new CheckpointError('ERR_FILE_NOT_FOUND', `${file}: cannot be opened: ${cause.code}`, { file }, { cause })
+    throw new CheckpointError(
+      'ERR_FILE_NOT_FOUND',
+      `${file}: cannot be opened: ${cause.code}`,
+      { file },
+      { cause },
+    )
   })
   if (handle === null) return null
   try {
@@ -44,7 +57,11 @@ async function readBounded(path: string, file: string, maxBytes: number): Promis
     }
     if (stat.size > maxBytes) {
       const problem = { file, expected: `at most ${maxBytes} bytes`, found: `${stat.size} bytes` }
-      throw new CheckpointError('ERR_FILE_FORMAT', `${file}: must be ${problem.expected}, has ${stat.size}`, problem)
+      throw new CheckpointError(
+        'ERR_FILE_FORMAT',
+        `${file}: must be ${problem.expected}, has ${stat.size}`,
+        problem,
+      )
     }
     return await handle.readFile('utf8')
   } finally {

@@ -61,7 +61,10 @@ function matrixShape(value: Value): [number, number] {
   return [value.shape[0] as number, (value.shape[1] as number | undefined) ?? 1]
 }
 
-function partsOf(value: Value, tensors: ReadonlyMap<string, MatchedTensor>): { part: LoadPart; bytes: number }[] {
+function partsOf(
+  value: Value,
+  tensors: ReadonlyMap<string, MatchedTensor>,
+): { part: LoadPart; bytes: number }[] {
   let rowOffset = 0
   return (value.parts ?? []).map(({ parameter, rows }, i) => {
     const tensor = tensors.get(parameter)

@@ -1,7 +1,14 @@
 import { Command } from 'commander'
 import type { GenerateOptions, LanguageModel } from '../language-model.js'
 import type { ModelOptions, PromptOptions } from './model-options.js'
-import { decimal, loadFrom, promptOf, wholeNumber, withModelOptions, withPromptOptions } from './model-options.js'
+import {
+  decimal,
+  loadFrom,
+  promptOf,
+  wholeNumber,
+  withModelOptions,
+  withPromptOptions,
+} from './model-options.js'
 import { interruptible, printJson } from './terminal.js'
 
 interface Options extends ModelOptions, PromptOptions {
@@ -45,7 +52,11 @@ async function run(options: Options, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function printText(model: LanguageModel, prompt: string | number[], settings: GenerateOptions): Promise<void> {
+async function printText(
+  model: LanguageModel,
+  prompt: string | number[],
+  settings: GenerateOptions,
+): Promise<void> {
   process.stdout.write(typeof prompt === 'string' ? prompt : await model.detokenize(prompt))
   try {
     for await (const piece of model.generate(prompt, settings)) process.stdout.write(piece.text)
@@ -54,7 +65,11 @@ async function printText(model: LanguageModel, prompt: string | number[], settin
   }
 }
 
-async function printIds(model: LanguageModel, prompt: string | number[], settings: GenerateOptions): Promise<void> {
+async function printIds(
+  model: LanguageModel,
+  prompt: string | number[],
+  settings: GenerateOptions,
+): Promise<void> {
   process.stdout.write(String(prompt))
   try {
     for await (const piece of model.generate(prompt, settings)) process.stdout.write(`,${piece.id}`)

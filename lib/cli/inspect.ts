@@ -1,5 +1,5 @@
-import { Command } from 'commander'
 import { join } from 'node:path'
+import { Command } from 'commander'
 import { Checkpoint } from '../checkpoint/checkpoint.js'
 import { readJsonObject } from '../checkpoint/json-file.js'
 import { matchParameters } from '../checkpoint/match.js'
@@ -8,8 +8,8 @@ import { CheckpointError } from '../errors.js'
 import { graphToDot } from '../graph/dot.js'
 import type { Graph } from '../graph/graph.js'
 import { blockTokens } from '../graph/graph.js'
-import { listGraph } from '../graph/listing.js'
 import { graphTotals } from '../graph/listing/sizes.js'
+import { listGraph } from '../graph/listing.js'
 import { optimize } from '../graph/passes/index.js'
 import { modelFor } from '../models/registry.js'
 import { modelSpec, parameters, record } from '../nn/index.js'
@@ -25,7 +25,9 @@ interface Options extends ModelOptions {
 }
 
 export function inspectCommand(): Command {
-  const command = new Command('inspect').description('Show what a model is made of, without loading its weights.')
+  const command = new Command('inspect').description(
+    'Show what a model is made of, without loading its weights.',
+  )
   return withModelOptions(command)
     .argument('[folder]', 'the model, as --model takes it')
     .option('--graph', 'list the program: as recorded, and as it runs')
@@ -103,5 +105,8 @@ function summaryText(folder: string, s: Summary): string {
 
 /** Constants' elements as plain numbers, so that JSON holds them as a list. */
 function plain(graph: Graph): unknown {
-  return { ...graph, values: graph.values.map((value) => (value.data ? { ...value, data: [...value.data] } : value)) }
+  return {
+    ...graph,
+    values: graph.values.map((value) => (value.data ? { ...value, data: [...value.data] } : value)),
+  }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander'
 import { createRequire } from 'node:module'
+import { Command, CommanderError } from 'commander'
 import { devicesCommand } from './devices.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'

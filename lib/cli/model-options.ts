@@ -1,6 +1,6 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { CacheDType, WeightDType } from '../engine/messages.js'
 import { type LanguageModel, loadModel } from '../language-model.js'
 import { loadingProgress, UsageError } from './terminal.js'
@@ -30,12 +30,20 @@ export function withModelOptions(command: Command): Command {
   return command
     .option('-m, --model <folder>', 'a model folder in Hugging Face layout', shippedModel)
     .addOption(
-      new Option('--dtype <type>', 'how weights are held').choices(['auto', 'f32', 'f16', 'bf16']).default('auto'),
+      new Option('--dtype <type>', 'how weights are held')
+        .choices(['auto', 'f32', 'f16', 'bf16'])
+        .default('auto'),
     )
     .addOption(
-      new Option('--cache-dtype <type>', 'how keys and values are cached').choices(['f32', 'bf16']).default('f32'),
+      new Option('--cache-dtype <type>', 'how keys and values are cached')
+        .choices(['f32', 'bf16'])
+        .default('f32'),
     )
-    .option('--threads <n>', 'threads that compute (default: the processors this process may use)', wholeNumber)
+    .option(
+      '--threads <n>',
+      'threads that compute (default: the processors this process may use)',
+      wholeNumber,
+    )
     .option('--context <n>', "tokens a sequence may have (default: the model's own limit)", wholeNumber)
 }
 

@@ -71,12 +71,17 @@ export class Engine {
         if (message.type === 'progress') return onProgress?.(message.loadedBytes, message.totalBytes)
         settle()
         if (message.type === 'unready') reject(unpackError(message.error))
-        if (message.type === 'ready' && signal?.aborted) worker.postMessage({ type: 'dispose' } satisfies ToWorker)
+        if (message.type === 'ready' && signal?.aborted)
+          worker.postMessage({ type: 'dispose' } satisfies ToWorker)
         else if (message.type === 'ready') resolve(new Engine(worker, stop, message.info))
       }
       const onEnd = (error: unknown) => {
         settle()
-        reject(error instanceof Error ? error : new KvasirError('ERR_INTERNAL', 'engine: its worker ended while loading'))
+        reject(
+          error instanceof Error
+            ? error
+            : new KvasirError('ERR_INTERNAL', 'engine: its worker ended while loading'),
+        )
       }
       const settle = () => {
         signal?.removeEventListener('abort', onAbort)
@@ -157,7 +162,10 @@ export class Engine {
     if (message.type !== 'pieces' && message.type !== 'result' && message.type !== 'error') return
     const pending = this.#pending.get(message.id)
     if (!pending) return
-    if (message.type === 'pieces') return pending.onPieces?.(message.pieces)
+    if (message.type === 'pieces') {
+      pending.onPieces?.(message.pieces)
+      return
+    }
     this.#forget(message.id)
     if (message.type === 'result') pending.resolve(message.result as never)
     else pending.reject(unpackError(message.error))

@@ -1,5 +1,5 @@
-import type { GenerateRequest, Prompt, SamplingOptions } from './messages.js'
 import { invalidType, invalidValue } from '../errors.js'
+import type { GenerateRequest, Prompt, SamplingOptions } from './messages.js'
 
 export interface GenerateOptions {
   /** Tokens to generate at most, from 1; what the context holds, by default. */
@@ -62,7 +62,8 @@ function samplingOptions(where: string, options: GenerateOptions): SamplingOptio
 function stopStrings(where: string, stop: string | readonly string[] | undefined): string[] {
   const stops = stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop
   if (!Array.isArray(stops)) throw invalidType(`${where}: stop`, 'a string or an array of strings', stop)
-  if (stops.length > maxStops) throw invalidValue(`${where}: stop`, `at most ${maxStops} strings`, stops.length)
+  if (stops.length > maxStops)
+    throw invalidValue(`${where}: stop`, `at most ${maxStops} strings`, stops.length)
   for (const text of stops) {
     if (typeof text !== 'string') throw invalidType(`${where}: stop`, 'a string or an array of strings', text)
     if (text === '') throw invalidValue(`${where}: stop`, 'strings that are not empty', text)
@@ -88,7 +89,8 @@ export function checkOptions(where: string, options: unknown): void {
 }
 
 export function checkSignal(where: string, signal: unknown): void {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidType(where, 'an AbortSignal', signal)
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw invalidType(where, 'an AbortSignal', signal)
 }
 
 export function checkInteger(where: string, value: unknown, least: number, most: number): void {
@@ -104,7 +106,12 @@ export function checkChoice(where: string, value: unknown, choices: readonly str
   if (!choices.includes(value)) throw invalidValue(where, expected, value)
 }
 
-function checkNumber(where: string, value: unknown, holds: (value: number) => boolean, expected: string): void {
+function checkNumber(
+  where: string,
+  value: unknown,
+  holds: (value: number) => boolean,
+  expected: string,
+): void {
   if (typeof value !== 'number') throw invalidType(where, expected, value)
   if (!holds(value)) throw invalidValue(where, expected, value)
 }

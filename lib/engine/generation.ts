@@ -30,7 +30,8 @@ export function promptIds(where: string, prompt: Prompt, context: GenerationCont
 }
 
 function encode(where: string, text: string, { tokenizer }: GenerationContext): number[] {
-  if (!tokenizer) throw invalidValue(`${where}: prompt`, 'token ids, since the model has no tokenizer', 'text')
+  if (!tokenizer)
+    throw invalidValue(`${where}: prompt`, 'token ids, since the model has no tokenizer', 'text')
   return tokenizer.encode(text)
 }
 

@@ -116,7 +116,12 @@ export interface DetokenizeRequest extends Abortable {
   ids: number[]
 }
 
-export type Request = GenerateRequest | NextTokensRequest | LogitsRequest | TokenizeRequest | DetokenizeRequest
+export type Request =
+  | GenerateRequest
+  | NextTokensRequest
+  | LogitsRequest
+  | TokenizeRequest
+  | DetokenizeRequest
 
 /** What each kind of request ends with. */
 export interface Results {

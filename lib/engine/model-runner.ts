@@ -136,7 +136,8 @@ export class ModelRunner {
     const probabilities = new Float32Array(this.#setup.vocabSize)
     for (let at = 0; at < ids.length; ) {
       at += this.#tables.fill(ids, at, prefillTokens, false)
-      if (!program.run(this.#tables.inputs, { probabilities }, flag)) throw new AbortError('nextTokens: aborted')
+      if (!program.run(this.#tables.inputs, { probabilities }, flag))
+        throw new AbortError('nextTokens: aborted')
       await yieldToMessages()
     }
     return probabilities

@@ -44,7 +44,16 @@ async function load(setup: EngineSetup): Promise<Loaded> {
   if (!store) throw new AbortError('loadModel: aborted')
   const { graph, vocabSize, contextLength, cacheDtype } = setup
   const layers = attentionLayers(graph)
-  const runner = new ModelRunner({ backend, store, graph, layout, layers, vocabSize, contextLength, cacheDtype })
+  const runner = new ModelRunner({
+    backend,
+    store,
+    graph,
+    layout,
+    layers,
+    vocabSize,
+    contextLength,
+    cacheDtype,
+  })
   runner.prepare()
   post({
     type: 'ready',
@@ -99,7 +108,11 @@ class PieceSender {
   }
 }
 
-async function handle(request: Request, context: GenerationContext, arrivedAt: number): Promise<Results[keyof Results]> {
+async function handle(
+  request: Request,
+  context: GenerationContext,
+  arrivedAt: number,
+): Promise<Results[keyof Results]> {
   switch (request.type) {
     case 'generate': {
       const sender = new PieceSender(request.id)
@@ -126,12 +139,17 @@ async function handle(request: Request, context: GenerationContext, arrivedAt: n
 }
 
 function requireTokenizer({ tokenizer }: GenerationContext) {
-  if (!tokenizer) throw Object.assign(new TypeError('tokenizer: the model has none'), { code: 'ERR_UNSUPPORTED' })
+  if (!tokenizer)
+    throw Object.assign(new TypeError('tokenizer: the model has none'), { code: 'ERR_UNSUPPORTED' })
   return tokenizer
 }
 
 /** The `top` largest entries in descending order, the lower id first among equals. */
-function mostProbable(probabilities: Float32Array, top: number, { tokenizer }: GenerationContext): NextToken[] {
+function mostProbable(
+  probabilities: Float32Array,
+  top: number,
+  { tokenizer }: GenerationContext,
+): NextToken[] {
   const order = Array.from(probabilities.keys())
   order.sort((a, b) => probabilities[b]! - probabilities[a]! || a - b)
   return order.slice(0, top).map((id) => {
@@ -176,7 +194,8 @@ async function answer(request: Request, context: GenerationContext, arrivedAt: n
   try {
     if (Atomics.load(request.flag, 0) !== 0) throw new AbortError(`${request.type}: aborted`)
     const result = await handle(request, context, arrivedAt)
-    const transfer = request.type === 'logits' ? [(result as Results['logits']).data.buffer as ArrayBuffer] : []
+    const transfer =
+      request.type === 'logits' ? [(result as Results['logits']).data.buffer as ArrayBuffer] : []
     post({ type: 'result', id: request.id, result }, transfer)
   } catch (error) {
     post({ type: 'error', id: request.id, error: packError(error) })

@@ -38,7 +38,12 @@ export function readTensors(folder: string): { header: Header; data: Buffer } {
 }
 
 /** Writes a safetensors file; the header may be any text. */
-export function writeTensors(path: string, header: Header | string | Buffer, data: Uint8Array, length?: bigint): void {
+export function writeTensors(
+  path: string,
+  header: Header | string | Buffer,
+  data: Uint8Array,
+  length?: bigint,
+): void {
   const text = typeof header === 'string' || Buffer.isBuffer(header) ? header : JSON.stringify(header)
   const bytes = Buffer.from(text as string)
   const prefix = Buffer.alloc(8)

@@ -84,12 +84,26 @@ describe('kvasir', () => {
     const { stdout } = await kvasir([...args, '--json'])
     const result = JSON.parse(stdout)
     expect(`ROMEO:${result.text}\n`).toBe(first.stdout)
-    expect(result).toMatchObject({ prompt: 'ROMEO:', finishReason: 'length', usage: { completionTokens: 12 } })
+    expect(result).toMatchObject({
+      prompt: 'ROMEO:',
+      finishReason: 'length',
+      usage: { completionTokens: 12 },
+    })
     expect(result.ids).toHaveLength(12)
   })
 
   it('continues ids where there is no tokenizer', async () => {
-    const { code, stdout } = await kvasir(['generate', '-m', fixture, '--ids', '1, 2,3', '-n', '4', '-t', '0'])
+    const { code, stdout } = await kvasir([
+      'generate',
+      '-m',
+      fixture,
+      '--ids',
+      '1, 2,3',
+      '-n',
+      '4',
+      '-t',
+      '0',
+    ])
     expect(code).toBe(0)
     expect(stdout).toMatch(/^1,2,3(,\d+){4}\n$/)
   })
@@ -136,7 +150,10 @@ describe('kvasir', () => {
   })
 
   it('is content when its reader leaves', async () => {
-    const child = spawn('sh', ['-c', `"${process.execPath}" "${main}" inspect "${fixture}" --graph --all | head -n 1`])
+    const child = spawn('sh', [
+      '-c',
+      `"${process.execPath}" "${main}" inspect "${fixture}" --graph --all | head -n 1`,
+    ])
     let stderr = ''
     child.stderr.on('data', (data) => {
       stderr += data

@@ -36,7 +36,8 @@ describe('stopping', () => {
     const controller = new AbortController()
     let pieces = 0
     const reading = (async () => {
-      for await (const _ of model.generate([1], { signal: controller.signal })) if (++pieces === 5) controller.abort(reason)
+      for await (const _ of model.generate([1], { signal: controller.signal }))
+        if (++pieces === 5) controller.abort(reason)
     })()
     await expect(reading).rejects.toBe(reason)
     expect(pieces).toBeGreaterThanOrEqual(5)
@@ -78,7 +79,10 @@ describe('stopping', () => {
 
   it('stops loading', async () => {
     const controller = new AbortController()
-    const loading = loadModel(slow.folder, { signal: controller.signal, onProgress: () => controller.abort() })
+    const loading = loadModel(slow.folder, {
+      signal: controller.signal,
+      onProgress: () => controller.abort(),
+    })
     await expect(loading).rejects.toMatchObject({ name: 'AbortError' })
     expect(controller.signal.aborted).toBe(true)
     await expect(loadModel(slow.folder, { signal: AbortSignal.abort('no') })).rejects.toBe('no')

@@ -30,7 +30,8 @@ describe('a model with a tokenizer', () => {
   })
 
   it('draws the same with the same seed, and others with another', async () => {
-    const draw = async (seed?: number) => (await model.complete(prompt, { maxTokens: 40, temperature: 1, seed })).ids
+    const draw = async (seed?: number) =>
+      (await model.complete(prompt, { maxTokens: 40, temperature: 1, seed })).ids
     const first = await draw(2 ** 53 - 1)
     expect(await draw(2 ** 53 - 1)).toEqual(first)
     expect(await draw(1)).not.toEqual(first)
@@ -90,7 +91,10 @@ describe('a model with a tokenizer', () => {
     expect(full.finishReason).toBe('length')
     const nearly = await model.complete(ids.slice(0, -3), { maxTokens: 50 })
     expect(nearly.ids).toHaveLength(4)
-    await expect(model.complete([...ids, 1])).rejects.toMatchObject({ name: 'ContextFullError', code: 'ERR_CONTEXT_FULL' })
+    await expect(model.complete([...ids, 1])).rejects.toMatchObject({
+      name: 'ContextFullError',
+      code: 'ERR_CONTEXT_FULL',
+    })
   })
 
   it('answers calls made at the same time as if each were alone', async () => {
@@ -144,7 +148,9 @@ describe('a model without a tokenizer', () => {
     await using narrow = await loadModel(fixture, { dtype })
     expect(narrow.info.weightBytes).toBeLessThan(0.6 * exact.info.weightBytes)
     const [a, b] = [(await exact.logits([1, 2, 3])).data, (await narrow.logits([1, 2, 3])).data]
-    const off = Math.sqrt(a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0) / a.reduce((sum, x) => sum + x ** 2, 0))
+    const off = Math.sqrt(
+      a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0) / a.reduce((sum, x) => sum + x ** 2, 0),
+    )
     expect(off).toBeGreaterThan(0)
     expect(off).toBeLessThan(dtype === 'f16' ? 2e-3 : 2e-2)
   })

@@ -15,8 +15,20 @@ export const fixture = join(rootDir, 'test', 'fixtures', 'llama')
 export async function slowCheckpoint(): Promise<{ folder: string; remove(): void }> {
   const { writeRandomCheckpoint } = await import('../../scripts/random-checkpoint.mjs')
   const folder = mkdtempSync(join(tmpdir(), 'kvasir-'))
-  const config = { model_type: 'gpt2', vocab_size: 500, n_positions: 1024, n_embd: 512, n_layer: 6, n_head: 8 }
+  const config = {
+    model_type: 'gpt2',
+    vocab_size: 500,
+    n_positions: 1024,
+    n_embd: 512,
+    n_layer: 6,
+    n_head: 8,
+  }
   const model = modelFor(config)
-  writeRandomCheckpoint({ folder, config, parameters: parameters(model), transposed: [...model.checkpoint.transposed] })
+  writeRandomCheckpoint({
+    folder,
+    config,
+    parameters: parameters(model),
+    transposed: [...model.checkpoint.transposed],
+  })
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }

@@ -11,7 +11,10 @@ interface Ending {
 }
 
 /** Runs a script as a process of its own. */
-function run(script: string, { signalOn }: { signalOn?: [text: string, signal: NodeJS.Signals] } = {}): Promise<Ending> {
+function run(
+  script: string,
+  { signalOn }: { signalOn?: [text: string, signal: NodeJS.Signals] } = {},
+): Promise<Ending> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: rootDir })
     let stdout = ''
@@ -42,7 +45,11 @@ describe('a process ends cleanly with native work under way', () => {
   afterAll(() => slow.remove())
 
   it('by process.exit', async () => {
-    expect(await run(`${begin}\nlater(() => process.exit(7))`)).toMatchObject({ code: 7, signal: null, stderr: '' })
+    expect(await run(`${begin}\nlater(() => process.exit(7))`)).toMatchObject({
+      code: 7,
+      signal: null,
+      stderr: '',
+    })
   })
 
   it('by an uncaught error', async () => {
@@ -53,7 +60,9 @@ describe('a process ends cleanly with native work under way', () => {
   })
 
   it('by an unhandled rejection', async () => {
-    const { code, signal, stderr } = await run(`${begin}\nlater(() => Promise.reject(new Error('unhandled')))`)
+    const { code, signal, stderr } = await run(
+      `${begin}\nlater(() => Promise.reject(new Error('unhandled')))`,
+    )
     expect({ code, signal }).toEqual({ code: 1, signal: null })
     expect(stderr).toContain('unhandled')
   })
@@ -89,7 +98,10 @@ describe('a process ends cleanly with native work under way', () => {
         await worker.terminate()
       }
       console.log('goes on')`
-    const anchored = script.replaceAll("'kvasir'", `'${new URL('../../dist/index.js', import.meta.url).href}'`)
+    const anchored = script.replaceAll(
+      "'kvasir'",
+      `'${new URL('../../dist/index.js', import.meta.url).href}'`,
+    )
     expect(await run(anchored)).toEqual({ code: 0, signal: null, stdout: 'goes on\n', stderr: '' })
   })
 
