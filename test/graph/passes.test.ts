@@ -65,14 +65,21 @@ describe('rope-append', () => {
     tableOfK?: number[]
     interleavedK?: boolean
     headsOfQ?: number
+    headsOfK?: number
   }
 
-  function rotated({ more, tableOfK, interleavedK = false, headsOfQ = 2 }: Variation): Graph {
+  function rotated({ more, tableOfK, interleavedK = false, headsOfQ = 2, headsOfK = 2 }: Variation): Graph {
     const { b, x } = start()
     const [q, k] = [b.linear('q', x, C), b.linear('k', x, C)]
     const table = b.ropeTable('rotary', [1, 0.1])
     const rotatedQ = b.rope('rope.q', q, table, headsOfQ)
-    const rotatedK = b.rope('rope.k', k, tableOfK ? b.ropeTable('other', tableOfK) : table, 2, interleavedK)
+    const rotatedK = b.rope(
+      'rope.k',
+      k,
+      tableOfK ? b.ropeTable('other', tableOfK) : table,
+      headsOfK,
+      interleavedK,
+    )
     const y = b.attention('attn', rotatedQ, rotatedK, x, heads)
     const extra = more?.(b, { q, rotatedQ, rotatedK })
     return ropeAppend(lowerAttention(b.finish(extra === undefined ? { y } : { y, extra })))
@@ -97,6 +104,7 @@ describe('rope-append', () => {
     ['keys have another table', { tableOfK: [0.5, 0.1] }],
     ['keys are interleaved otherwise', { interleavedK: true }],
     ['the heads rotated are not the ones attended with', { headsOfQ: 1 }],
+    ['the heads of keys rotated are others', { headsOfK: 1 }],
   ]
 
   it.each(variations)('leaves ropes alone where %s', (_, variation) => {
@@ -233,6 +241,17 @@ describe('merge-projections', () => {
     const graph = projected(variation)
     expect(count(graph).slice).toBeUndefined()
     expect(graph.values.every((value) => (value.parts?.length ?? 1) === 1)).toBe(true)
+  })
+
+  it.each([
+    ['activation', (b: GraphBuilder, v: ValueId) => b.activation('', v, 'relu')],
+    ['residual', (b: GraphBuilder, v: ValueId, x: ValueId) => b.add('', v, x)],
+  ])('leaves projections alone where one has an %s', (_, finish) => {
+    const { b, x } = start()
+    const [q, k, v] = ['q', 'k', 'v'].map((name) => b.linear(name, x, C))
+    const y = b.attention('attn', q, k, finish(b, v, x), heads)
+    const graph = mergeProjections(epilogues(lowerAttention(b.finish({ y }))))
+    expect(ops(graph)).toEqual(['embedding', 'linear', 'linear', 'linear', 'kv-append', 'attention'])
   })
 
   function gatedUnit(

@@ -34,13 +34,10 @@ function alike(q: Node, k: Node): boolean {
   )
 }
 
-function fits(q: Node, k: Node, { attributes }: Node): boolean {
-  return (
-    q.attributes.heads === attributes.heads &&
-    k.attributes.heads === attributes.kvHeads &&
-    q.attributes.headSize === attributes.headSize &&
-    k.attributes.headSize === attributes.headSize
-  )
+// As many channels are rotated as attended with, so that one head size means the same heads.
+function fits(q: Node, k: Node, attention: Node): boolean {
+  const { headSize } = attention.attributes
+  return q.attributes.headSize === headSize && k.attributes.headSize === headSize
 }
 
 function fused(append: Node, ropeQ: Node, ropeK: Node): Node {
