@@ -25,4 +25,8 @@ export {
   type Piece,
   type Usage,
 } from './language-model.js'
-export { registerModel } from './models/registry.js'
+export { Decoder, type DecoderConfig } from './models/decoder.js'
+export { GPTNeo } from './models/gpt-neo.js'
+export { GPT2 } from './models/gpt2.js'
+export { Llama } from './models/llama.js'
+export { type ModelClass, registerModel } from './models/registry.js'

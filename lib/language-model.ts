@@ -81,7 +81,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     {
       folder,
       graph,
-      parameters: parameters(model).map(({ path, shape }) => ({ path, shape })),
+      parameters: parameters(model),
       rules: model.checkpoint,
       vocabSize,
       contextLength,

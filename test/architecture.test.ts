@@ -150,7 +150,7 @@ describe('the house', () => {
       const room = `native/kernels/${stem}`
       expect(files).toContain(`${room}/${stem}.h`)
       expect(files).toContain(`${room}/${stem}.cpu.cpp`)
-      expect(files).toContain(`lib/ops/${stem}.ts`)
+      if (stem !== 'kv-append') expect(files).toContain(`lib/ops/${stem}.ts`) // only a pass makes that node
       expect(files).toContain(`test/kernels/${stem}.test.ts`)
     }
   })

@@ -1,23 +1,8 @@
 import { CheckpointError } from '../errors.js'
 import type { DType } from '../graph/graph.js'
 import { formatShape } from '../graph/graph.js'
+import type { CheckpointLayout, NamedParameter } from '../nn/index.js'
 import type { Checkpoint, LocatedTensor } from './checkpoint.js'
-
-/** How a family's checkpoints differ from its modules' paths: plain data, so that it can be posted to a thread. */
-export interface CheckpointRules {
-  /** What tensor names may have in front of a parameter's path; the first that fits wins. */
-  prefixes: readonly string[]
-  /** Parameters (regular expressions over paths) that files hold as (in, out), as GPT-2's Conv1D does. */
-  transposed: readonly string[]
-  /** Tensors (regular expressions over names without prefix) that are no parameters: masks and other buffers. */
-  ignored: readonly string[]
-}
-
-/** A parameter of the model to be found in the checkpoint. */
-export interface ParameterSpec {
-  path: string
-  shape: readonly number[]
-}
 
 /** A parameter's tensor. */
 export interface MatchedTensor extends LocatedTensor {
@@ -34,8 +19,8 @@ const loadable: Record<string, DType> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
  */
 export function matchParameters(
   checkpoint: Checkpoint,
-  parameters: readonly ParameterSpec[],
-  rules: CheckpointRules,
+  parameters: readonly NamedParameter[],
+  rules: CheckpointLayout,
 ): Map<string, MatchedTensor> {
   const transposed = rules.transposed.map((pattern) => new RegExp(pattern))
   const matched = new Map<string, MatchedTensor>()
@@ -51,7 +36,7 @@ export function matchParameters(
   return matched
 }
 
-function find(checkpoint: Checkpoint, parameter: ParameterSpec, rules: CheckpointRules): LocatedTensor {
+function find(checkpoint: Checkpoint, parameter: NamedParameter, rules: CheckpointLayout): LocatedTensor {
   for (const prefix of rules.prefixes) {
     const found = checkpoint.tensors.get(prefix + parameter.path)
     if (found) return found
@@ -64,7 +49,7 @@ function find(checkpoint: Checkpoint, parameter: ParameterSpec, rules: Checkpoin
   })
 }
 
-function checkShape(found: LocatedTensor, parameter: ParameterSpec, transposed: boolean): void {
+function checkShape(found: LocatedTensor, parameter: NamedParameter, transposed: boolean): void {
   const expected = transposed ? parameter.shape.toReversed() : parameter.shape
   const { name: tensor, shape } = found.entry
   if (shape.length === expected.length && shape.every((size, i) => size === expected[i])) return
@@ -89,7 +74,7 @@ function dtypeOf(found: LocatedTensor): DType {
   throw new CheckpointError('ERR_UNSUPPORTED', message, problem)
 }
 
-function checkExtra(checkpoint: Checkpoint, used: ReadonlySet<string>, rules: CheckpointRules): void {
+function checkExtra(checkpoint: Checkpoint, used: ReadonlySet<string>, rules: CheckpointLayout): void {
   const ignored = rules.ignored.map((pattern) => new RegExp(pattern))
   for (const [tensor, { fileName }] of checkpoint.tensors) {
     if (used.has(tensor) || ignored.some((pattern) => pattern.test(tensor))) continue

@@ -1,5 +1,5 @@
-import type { CheckpointRules, ParameterSpec } from '../checkpoint/match.js'
 import type { Graph } from '../graph/graph.js'
+import type { CheckpointLayout, NamedParameter } from '../nn/index.js'
 import type { TransferredError } from './error-transfer.js'
 
 // What the caller's thread and the engine's worker say to each other. All of it is plain data.
@@ -11,8 +11,8 @@ export type CacheDType = 'f32' | 'bf16'
 export interface EngineSetup {
   folder: string
   graph: Graph
-  parameters: ParameterSpec[]
-  rules: CheckpointRules
+  parameters: NamedParameter[]
+  rules: CheckpointLayout
   vocabSize: number
   /** Tokens that a sequence may have. */
   contextLength: number

@@ -49,7 +49,7 @@ const StoredTensor& WeightStore::declare(const std::string& name, DType dtype, L
   if (find(name)) fail(ErrorKind::kInvalidValue, name, "name", "declared once", "a second declaration");
   if (dtype == DType::kI32) fail(ErrorKind::kDType, name, "dtype", "f32, f16 or bf16", name_of(dtype));
   auto bytes = static_cast<uint64_t>(stored_bytes(name, dtype, layout, rows, cols));
-  uint64_t pending = bytes_not_loaded(), available = platform::available_memory();
+  uint64_t pending = bytes_not_loaded_, available = platform::available_memory();
   if (bytes > available || pending > available - bytes)
     throw Error(ErrorKind::kOutOfMemory,
                 "weight " + quoted(name) + " needs " + megabytes(bytes) + " beside " + megabytes(pending) +
@@ -69,20 +69,22 @@ const StoredTensor& WeightStore::declare(const std::string& name, DType dtype, L
   tensors_.push_back(std::move(tensor));
   places_.emplace(tensors_.back()->name, tensors_.size() - 1);
   bytes_ += bytes;
+  bytes_not_loaded_ += bytes_of_rows(*tensors_.back(), rows);
   return *tensors_.back();
 }
 
-uint64_t WeightStore::bytes_not_loaded() const {
-  uint64_t bytes = 0;
-  for (const auto& tensor : tensors_)
-    bytes += tensor->bytes / static_cast<uint64_t>(tensor->rows) *
-             static_cast<uint64_t>(tensor->rows - tensor->rows_loaded);
-  return bytes;
+// What rows of a tensor take up, without padding: about what loading them adds to the memory in use.
+uint64_t WeightStore::bytes_of_rows(const StoredTensor& tensor, int64_t rows) {
+  return static_cast<uint64_t>(rows * tensor.cols * size_of(tensor.dtype));
 }
 
 bool WeightStore::load(const std::string& name, const LoadPart& part, const ParallelFor& parallel,
                        const std::atomic<int32_t>* abort) {
-  return load_part(require(name), part, parallel, abort);
+  StoredTensor& tensor = require(name);
+  int64_t rows_before = tensor.rows_loaded;
+  bool loaded = load_part(tensor, part, parallel, abort);
+  bytes_not_loaded_ -= bytes_of_rows(tensor, tensor.rows_loaded - rows_before);
+  return loaded;
 }
 
 void WeightStore::load_values(const std::string& name, const float* values, int64_t count) {
@@ -111,6 +113,7 @@ void WeightStore::load_values(const std::string& name, const float* values, int6
          "a larger one");
   tensor.row_loaded.assign(static_cast<size_t>(tensor.rows), true);
   tensor.rows_loaded = tensor.rows;
+  bytes_not_loaded_ -= bytes_of_rows(tensor, tensor.rows);
 }
 
 void WeightStore::copy_out(const std::string& name, float* destination) const {

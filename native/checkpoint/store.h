@@ -99,11 +99,11 @@ class WeightStore {
 
  private:
   StoredTensor& require(const std::string& name) const;
-  uint64_t bytes_not_loaded() const;
+  static uint64_t bytes_of_rows(const StoredTensor& tensor, int64_t rows);
 
   std::vector<std::unique_ptr<StoredTensor>> tensors_;
   std::unordered_map<std::string_view, size_t> places_;  // keys lie in the tensors
-  uint64_t bytes_ = 0;
+  uint64_t bytes_ = 0, bytes_not_loaded_ = 0;
 };
 
 }  // namespace kvasir

@@ -43,7 +43,10 @@ export class NativeProgram implements Disposable {
 
   run(inputs: StepInputs, abort: Int32Array | null = null): Record<string, Float32Array | Int32Array> {
     const outputs = Object.fromEntries(
-      Object.entries(this.graph.outputs).map(([name, id]) => [name, this.#emptyOutput(this.graph.values[id], inputs)]),
+      Object.entries(this.graph.outputs).map(([name, id]) => [
+        name,
+        this.#emptyOutput(this.graph.values[id], inputs),
+      ]),
     )
     if (!this.#program.run(inputs, outputs, abort)) throw new Error('aborted')
     return outputs
@@ -87,25 +90,7 @@ function interleave(gate: Float32Array, up: Float32Array, cols: number): Float32
   return stored
 }
 
-/** What the interpreter computes from the weights as the store rounds them. */
+/** What is computed in float64 from the same weights; those that are stored in 16 bits are to be rounded before. */
 export function truth(recorded: Graph, weights: Weights): Interpreter {
   return new Interpreter(recorded, { weights: (parameter) => Float64Array.from(weights(parameter)) })
-}
-
-/** Mean squared error over the mean square of the truth; infinities and NaN must be in the same places. */
-export function nmse(found: ArrayLike<number>, expected: ArrayLike<number>): number {
-  if (found.length !== expected.length) return Number.POSITIVE_INFINITY
-  let error = 0
-  let power = 0
-  for (let i = 0; i < expected.length; i++) {
-    const [x, y] = [found[i], expected[i]]
-    const finite = Math.fround(y)
-    if (!Number.isFinite(finite)) {
-      if (!Object.is(x, finite)) return Number.POSITIVE_INFINITY
-      continue
-    }
-    error += (x - y) ** 2
-    power += y ** 2
-  }
-  return error === 0 ? 0 : error / power
 }

@@ -87,6 +87,8 @@ describe('other pre-tokenizers', () => {
 
   it('ByteLevel', () => {
     expect(split({ type: 'ByteLevel' }, "I'll é  x")).toEqual(['I', "'ll", 'ĠÃ©', 'Ġ', 'Ġx'])
+    // U+0085 is white space and U+FEFF is not; JavaScript's \s has both the other way round.
+    expect(split({ type: 'ByteLevel' }, ' \ufeff\u0085 a')).toEqual(['Ġï»¿', 'Âħ', 'Ġa'])
     expect(split({ type: 'ByteLevel', add_prefix_space: true, use_regex: false }, 'a b')).toEqual(['ĠaĠb'])
   })
 

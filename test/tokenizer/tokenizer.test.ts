@@ -77,10 +77,9 @@ describe('encode, byte-level', async () => {
     expect(tokenizer.encode('😀')).toEqual([266, 0x98, 0x80])
   })
 
-  it('splits at white space as Unicode has it', () => {
-    // U+0085 is white space, U+FEFF is not: JavaScript's \s has both the other way round.
-    expect(tokenizer.encode(' \ufeffa')).toEqual([0x20, 0xef, 0xbb, 0xbf, 0x61])
-    expect(tokenizer.encode('hell\u0085o')).toEqual([258, 0xc2, 0x85, 0x6f])
+  it('takes a lone surrogate for the token of U+FFFD where there is one', async () => {
+    const characters = await loadJson(charactersJson(['a', '\ufffd']))
+    expect(characters.encode('a\ud83da')).toEqual([0, 1, 0])
   })
 
   it('refuses wrong arguments', () => {
@@ -279,6 +278,13 @@ describe('decode', async () => {
       'decode: ids[1] must be a token id from 0 to 269, got 270',
     )
     expect(() => byteLevel.decode(null as never)).toThrow(TypeError)
+  })
+
+  it('takes the characters of an added token as they are', async () => {
+    // "é" and "Ġ" would be bytes in a token of the model.
+    const json = byteLevelJson()
+    json.added_tokens.push(addedToken(270, 'éĠ'))
+    expect((await loadJson(json)).decode([0xc3, 270, 259])).toBe('\ufffdéĠhello')
   })
 
   it('passes over ids that no token has', async () => {

@@ -1,7 +1,6 @@
 #pragma once
 
-// Loops over the rows of a matrix and over the vectors of a row, for kernels that treat elements or rows
-// alike.
+// Loops over the rows of a matrix and over the vectors of a row.
 
 #include "device/cpu/parallel.h"
 #include "device/cpu/vector.h"
@@ -34,8 +33,7 @@ static inline void for_each_vector(int64_t count, const F& body) {
   if (c < count) body(c, FirstLanes{static_cast<int>(count - c)});
 }
 
-// The sum of term(c, lanes) over all vectors, lane by lane. In four partial sums, since an addition takes
-// four cycles.
+// The sum of term(c, lanes) over all vectors, lane by lane; in four parts, as an addition takes four cycles.
 template <typename T, typename F>
 static inline T sum_vectors(int64_t count, T zero, const F& term) {
   T s0 = zero, s1 = zero, s2 = zero, s3 = zero;
@@ -64,8 +62,7 @@ static inline void parallel_rows(Execution& execution, int64_t N, int64_t C, con
   });
 }
 
-// Calls body(n, c, count) for pieces of rows, elements c to c + count - 1 of row n, that cover a matrix
-// (N,C).
+// Calls body(n, c, count) for pieces of rows, elements c to c + count - 1 of row n, that cover (N,C).
 template <typename F>
 static inline void parallel_pieces(Execution& execution, int64_t N, int64_t C, const F& body) {
   int64_t pieces = (C + kChunkElements - 1) / kChunkElements;  // of a row

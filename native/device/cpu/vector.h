@@ -1,7 +1,6 @@
 #pragma once
 
-// A vector of f32 lanes as wide as the instruction set this file is compiled for, and what kernels need of
-// one.
+// A vector of f32 lanes as wide as the instruction set this file is compiled for, and its operations.
 //
 // Kernel sources are compiled once per instruction set, each time with KVASIR_ISA naming a namespace
 // (baseline, avx2, avx512) and the matching compiler flags. Everything here, and everything in a kernel's

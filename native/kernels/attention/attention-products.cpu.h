@@ -44,7 +44,7 @@ static inline void multiply(const float* a, const T* b, int64_t b_stride, int64_
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) {
       column[v] = load_as_f32(b + v * kWidth);
-      if (v * kWidth % kLine == 0) __builtin_prefetch(ahead + v * kWidth);
+      if (v * kWidth % kLine == 0) __builtin_prefetch(ahead + v * kWidth, 0, 2);
     }
 #pragma GCC unroll 32
     for (int r = 0; r < kRows; r++) {

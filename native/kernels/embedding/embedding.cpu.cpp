@@ -1,6 +1,5 @@
 // One thread copies a token's row; the weight's bytes of that row and 4 C bytes move. In panels the row's
-// elements lie a 64-byte line or two apart, so every one or two of them cost a line: still microseconds for a
-// token.
+// elements lie 64 or 128 bytes apart, so every one or two of them cost a cache line: 1 to 3 us for C = 2048.
 
 #include "kernels/embedding/embedding.h"
 

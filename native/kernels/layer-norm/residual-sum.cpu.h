@@ -4,9 +4,8 @@
 
 namespace kvasir::KVASIR_ISA {
 
-// Where the row s[c] = x[c] + residual[c] lies, for a norm that begins with it. `residual` may be null; s is
-// formed in `sum`, or for want of that in y, or is x itself where there is nothing to add and nothing to
-// store.
+// Where the row s[c] = x[c] + residual[c] lies, for a norm that begins with it. It is formed in `sum`, or for
+// want of that in y, and is x itself where there is nothing to add (residual null) and nothing to store.
 static inline const float* residual_sum(const float* x, const float* residual, float* sum, float* y,
                                         int64_t C) {
   float* s = sum != nullptr ? sum : y;

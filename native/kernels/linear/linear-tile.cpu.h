@@ -36,18 +36,9 @@ template <typename Element>
 constexpr int kFetchRows = 3;
 #endif
 
-// Rows of x come in blocks of kBlockColumns columns: 64 bytes, so that packing copies whole lines.
+// Rows of x come packed in blocks of kBlockColumns columns, in each block one row after another: 64 bytes, so that
+// packing copies whole lines. (A single row is packed as it lies.)
 constexpr int64_t kBlockColumns = 16;
-
-// Up to this many rows of x are read where they lie.
-constexpr int64_t kInPlaceRows = 4;
-
-// Row r of block b begins at data + b * block_stride + r * row_stride; more than kInPlaceRows rows are packed:
-// row_stride is kBlockColumns, and the blocks follow one another.
-struct TileRows {
-  const float* data;
-  int64_t row_stride, block_stride;
-};
 
 // Weights to bring into the cache while a tile is multiplied: for each line of the panel at hand one at `next`,
 // which then moves on by `step` bytes.
@@ -84,14 +75,14 @@ struct BF16Weights {
 };
 
 template <typename W, int C, int kRows, int kVectors>
-static inline void add_column(const float* x, int64_t row_stride, const typename W::Element* pair, int v0,
+static inline void add_column(const float* x, const typename W::Element* pair, int v0,
                               Vec (&sums)[kRows][kVectors]) {
   Vec w[kVectors];
 #pragma GCC unroll 32
   for (int v = 0; v < kVectors; v++) w[v] = W::template load_column<C>(pair, v0 + v);
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++) {
-    const Vec a = broadcast(x[r * row_stride + C]);
+    const Vec a = broadcast(x[r * kBlockColumns + C]);
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) sums[r][v] = fma(a, w[v], sums[r][v]);
   }
@@ -100,30 +91,28 @@ static inline void add_column(const float* x, int64_t row_stride, const typename
 // Vectors v0 to v0 + kVectors - 1 of the tile. (Every loop over `sums` is unrolled: one that is not would put them
 // all into memory.)
 template <typename W, int kRows, int kVectors>
-static inline void multiply_vectors(const TileRows& x, const typename W::Element* pair, int64_t K, int v0,
-                                    Fetch fetch, float* y) {
-  constexpr int kLines = 2 * static_cast<int>(kPanelRows * sizeof(typename W::Element)) / 64 * kVectors / kPanelVectors;
-  const int64_t row_stride = kRows <= kInPlaceRows ? x.row_stride : kBlockColumns;
-  const int64_t block_stride = kRows <= kInPlaceRows ? x.block_stride : kRows * kBlockColumns;
+static inline void multiply_vectors(const float* x, const typename W::Element* pair, int64_t K, int v0, Fetch fetch,
+                                    float* y) {
+  constexpr int kLines =
+      2 * static_cast<int>(kPanelRows * sizeof(typename W::Element)) / 64 * kVectors / kPanelVectors;
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) sums[r][v] = zero();
-  const float* block = x.data;
-  for (int64_t k = 0; k < K; k += kBlockColumns, block += block_stride) {
+  for (int64_t k = 0; k < K; k += kBlockColumns, x += kRows * kBlockColumns) {
     const int64_t columns = K - k < kBlockColumns ? K - k : kBlockColumns;
-    const float* a = block;
+    const float* a = x;
     for (const float* end = a + columns / 2 * 2; a != end; a += 2, pair += 2 * kPanelRows) {
       if constexpr (kRows >= kFetchRows<typename W::Element>) {
 #pragma GCC unroll 4
         for (int i = 0; i < kLines; i++) __builtin_prefetch(fetch.next + i * fetch.step, 0, 2);
         fetch.next += kLines * fetch.step;
       }
-      add_column<W, 0>(a, row_stride, pair, v0, sums);
-      add_column<W, 1>(a, row_stride, pair, v0, sums);
+      add_column<W, 0>(a, pair, v0, sums);
+      add_column<W, 1>(a, pair, v0, sums);
     }
-    if (columns % 2) add_column<W, 0>(a, row_stride, pair, v0, sums);
+    if (columns % 2) add_column<W, 0>(a, pair, v0, sums);
   }
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
@@ -132,10 +121,10 @@ static inline void multiply_vectors(const TileRows& x, const typename W::Element
 }
 
 // sums[r][n] = sum_k x[r][k] panel[n][k] for the rows of x and n from 0 to 31.
-using MultiplyTile = void(const TileRows& x, const void* panel, int64_t K, Fetch fetch, float* sums);
+using MultiplyTile = void(const float* x, const void* panel, int64_t K, Fetch fetch, float* sums);
 
 template <typename W, int kRows>
-static void multiply_tile(const TileRows& x, const void* panel, int64_t K, Fetch fetch, float* sums) {
+static void multiply_tile(const float* x, const void* panel, int64_t K, Fetch fetch, float* sums) {
   constexpr int kVectors = kRows <= kWideRows ? kPanelVectors : kTileVectors;
   const int64_t bytes = panel_bytes(sizeof(typename W::Element) == 4 ? DType::kF32 : DType::kF16, K);
   for (int v0 = 0; v0 < kPanelVectors; v0 += kVectors) {

@@ -8,28 +8,9 @@ namespace kvasir::KVASIR_ISA {
 
 namespace {
 
-#ifndef ITEM_KB
-#define ITEM_KB 192
-#endif
-#ifndef ITEM_MAC
-#define ITEM_MAC (3<<20)
-#endif
-#ifndef SPLIT
-#define SPLIT 4
-#endif
-#ifndef BLOCK_KB
-#define BLOCK_KB 512
-#endif
-#ifndef BIGPF
-#define BIGPF (1<<30)
-#endif
-#ifndef SEG
-#define SEG 512
-#endif
 #ifndef MAXT
 #define MAXT 4
 #endif
-
 struct Range {
   int64_t begin, end;
 };
@@ -54,15 +35,10 @@ int64_t packed_index(int64_t row, int64_t K) {
   return row * ((K + kBlockColumns - 1) / kBlockColumns * kBlockColumns);
 }
 
-TileRows tile_rows(const Work& work, Range rows) {
-  const Linear& p = work.p;
-  if (!work.packed) return {p.x + rows.begin * p.x_stride, p.x_stride, kBlockColumns};
-  return {work.packed + packed_index(rows.begin, p.K), kBlockColumns, (rows.end - rows.begin) * kBlockColumns};
-}
-
 Fetch fetch_for(const Work& work, const char* panel, int64_t tile, int64_t tiles, int64_t bytes) {
-  if ((tiles == 1 && kWideRows == kTileRows) || bytes > BIGPF) return {panel + 16384, 64};
-  if (tiles > MAXT) return {panel, 0};
+  const Linear& p = work.p;
+  if (p.M <= 2 * size_of(p.weight_dtype) || tiles > MAXT) return {panel, 0};
+  if (tiles == 1 && kWideRows == kTileRows) return {panel + 16384, 64};
   int64_t step = (64 + tiles - 1) / tiles;
   return {panel + bytes + tile * (work.panel_bytes / 64) * step, step};
 }
@@ -84,7 +60,7 @@ void multiply_item(const Work& work, int64_t item) {
         __builtin_prefetch(y, 1, 3);
         __builtin_prefetch(y + 16, 1, 3);
       }
-      TileRows x = tile_rows(work, rows);
+      const float* x = work.packed + packed_index(rows.begin, p.K);
       Fetch fetch = fetch_for(work, panel, t - tiles.begin, tiles.end - tiles.begin, bytes);
       work.multiply[count - 1](x, panel, p.K, fetch, sums);
       float* second = sums + count * kPanelRows;
@@ -121,29 +97,31 @@ const TileKernels& select_kernels(DType dtype) {
 void linear(const Linear& p, Execution& execution) {
   if (p.M == 0 || p.N == 0) return;
   const int64_t tiles = (p.M + kTileRows - 1) / kTileRows;
-  float* packed = nullptr;
-  if (p.M > kInPlaceRows) {
-    packed = reinterpret_cast<float*>(execution.scratch);
-    const int64_t segments = (p.K + SEG - 1) / SEG;
-    parallel_for(execution, tiles * segments, 1, [&](int64_t begin, int64_t end, int) {
+  const float* packed = p.x;
+  if (p.M > 1) {
+    float* to = reinterpret_cast<float*>(execution.scratch);
+    constexpr int64_t kSegment = 512;
+    const int64_t segments = (p.K + kSegment - 1) / kSegment;
+    const int64_t grain = 16384 / (p.M / tiles * kSegment * 4);
+    parallel_for(execution, tiles * segments, grain, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; i++) {
         const Range rows = part(i / segments, tiles, p.M);
-        int64_t k = i % segments * SEG;
-        pack_tile(p, rows, {k, smaller(k + SEG, p.K)}, packed + packed_index(rows.begin, p.K));
+        int64_t k = i % segments * kSegment;
+        pack_tile(p, rows, {k, smaller(k + kSegment, p.K)}, to + packed_index(rows.begin, p.K));
       }
     });
+    packed = to;
   }
   Work work{p, select_kernels(p.weight_dtype).by_rows, select_epilogue(p.activation, p.gated), packed, tiles, 1,
             panel_count(p.N), 1, panel_bytes(p.weight_dtype, p.K)};
-  int64_t block_rows = smaller(larger(BLOCK_KB * 1024 / (p.K * 4), 48), 132);
+  int64_t block_rows = smaller(larger(512 * 1024 / (p.K * 4), 48), 132);
   work.blocks = smaller((p.M + block_rows - 1) / block_rows, tiles);
-  int64_t bytes = work.panel_bytes * (p.gated ? 2 : 1);
-  int64_t macs = (p.M / work.blocks) * p.K * kPanelRows * (p.gated ? 2 : 1);
-  work.group = smaller(smaller(ITEM_KB * 1024 / bytes, ITEM_MAC / macs), work.panels * work.blocks / (SPLIT * execution.pool.num_threads()));
-  if (work.group < 1) work.group = 1;
+  const int64_t halves = p.gated ? 2 : 1;
+  const int64_t cost = halves * larger(work.panel_bytes, p.M / work.blocks * p.K * kPanelRows / 2);
+  const int64_t share = cost * work.panels * work.blocks / (4 * execution.pool.num_threads());
+  work.group = larger(1, larger(smaller(share, 128 * 1024), 64 * 1024) / cost);
   const int64_t items = (work.panels + work.group - 1) / work.group * work.blocks;
-  const bool small = p.M * p.N * p.K < 65536;
-  parallel_for(execution, items, small ? items : 1, [&](int64_t begin, int64_t end, int) {
+  parallel_for(execution, items, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; item++) multiply_item(work, item);
   });
 }

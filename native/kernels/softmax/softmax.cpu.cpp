@@ -1,5 +1,4 @@
-// One thread takes a row: a pass for the maximum, one for e^(x - max), stored in y, and its sum, one to
-// divide.
+// One thread takes a row: a pass for the maximum, one for e^(x - max) and its sum, one to divide.
 //
 // A row with a NaN, with +infinity, or of -infinity alone comes out as NaN, through the subtraction.
 

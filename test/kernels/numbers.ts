@@ -1,0 +1,120 @@
+import { Random } from '../graph/random.js'
+
+/** Numbers at the edges of f32: zeros, subnormals, the smallest and largest normals, infinities and NaN. */
+export const extremes = Float32Array.of(
+  0,
+  -0,
+  1,
+  -1,
+  1e-45,
+  -1e-45,
+  1.1e-38,
+  1.17549435e-38,
+  -1.17549435e-38,
+  1e-20,
+  -1e-7,
+  0.3333333,
+  -87.4,
+  88.8,
+  65504,
+  -1e5,
+  1e20,
+  -1e30,
+  3.4028235e38,
+  -3.4028235e38,
+  Infinity,
+  -Infinity,
+  NaN,
+)
+
+export type WeightType = 'f32' | 'f16' | 'bf16'
+
+const formats = {
+  f32: { fractionBits: 23, smallestExponent: -126 },
+  f16: { fractionBits: 10, smallestExponent: -14 },
+  bf16: { fractionBits: 7, smallestExponent: -126 },
+}
+
+/** The nearest numbers of a type, ties to even. Too large ones are not expected. */
+export function roundTo(type: WeightType, numbers: ArrayLike<number>): Float32Array {
+  const { fractionBits, smallestExponent } = formats[type]
+  return Float32Array.from(numbers, (x) => {
+    if (x === 0 || !Number.isFinite(x)) return x
+    const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), smallestExponent)
+    const unit = 2 ** (exponent - fractionBits)
+    return roundHalfEven(x / unit) * unit
+  })
+}
+
+function roundHalfEven(x: number): number {
+  const below = Math.floor(x)
+  const rest = x - below
+  if (rest !== 0.5) return rest < 0.5 ? below : below + 1
+  return below % 2 === 0 ? below : below + 1
+}
+
+/** Numbers around zero as f32, evenly spread over (-scale, scale). */
+export function randomNumbers(seed: number, count: number, scale = 1): Float32Array {
+  return Float32Array.from(new Random(seed).numbers(count, scale))
+}
+
+/**
+ * Where two arrays of f32 first differ, for a message; '' where they are the same bit for bit. (All NaN count as one;
+ * `expected` is rounded to f32.)
+ */
+export function difference(found: ArrayLike<number>, expected: ArrayLike<number>): string {
+  if (found.length !== expected.length) return `${found.length} elements, expected ${expected.length}`
+  for (let i = 0; i < expected.length; i++) {
+    const wanted = Math.fround(expected[i])
+    if (!Object.is(found[i], wanted)) return `element ${i}: ${found[i]}, expected ${wanted}`
+  }
+  return ''
+}
+
+/**
+ * Mean squared error over the mean square of the truth; infinity unless infinities and NaN are in the same places.
+ * Numbers that f32 rounds to infinity count as infinite.
+ */
+export function nmse(found: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (found.length !== expected.length) return Number.POSITIVE_INFINITY
+  let error = 0
+  let power = 0
+  for (let i = 0; i < expected.length; i++) {
+    const [x, y] = [found[i], expected[i]]
+    const rounded = Math.fround(y)
+    if (!Number.isFinite(rounded)) {
+      if (!Object.is(x, rounded)) return Number.POSITIVE_INFINITY
+      continue
+    }
+    error += (x - y) ** 2
+    power += y ** 2
+  }
+  return error === 0 ? 0 : error / power
+}
+
+/**
+ * The largest error in units of what `allowed` gives for each expected number, so that 1 is the most that may be;
+ * infinity unless infinities and NaN are in the same places.
+ */
+export function worstError(
+  found: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  allowed: (expected: number, index: number) => number,
+): number {
+  if (found.length !== expected.length) return Number.POSITIVE_INFINITY
+  let worst = 0
+  for (let i = 0; i < expected.length; i++) {
+    const [x, y] = [found[i], expected[i]]
+    if (Number.isFinite(x) && Number.isFinite(Math.fround(y))) {
+      worst = Math.max(worst, Math.abs(x - y) / allowed(y, i))
+    } else if (!Object.is(x, Math.fround(y))) {
+      return Number.POSITIVE_INFINITY
+    }
+  }
+  return worst
+}
+
+/** The distance between f32 numbers of this size. */
+export function ulp(x: number): number {
+  return 2 ** (Math.max(Math.floor(Math.log2(Math.abs(x))), -126) - 23)
+}
