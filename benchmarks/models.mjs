@@ -8,7 +8,8 @@ import { median, printTable, spread } from './statistics.mjs'
 
 const rounds = 7
 const promptTokens = 512
-const decodeTokens = 48
+const decodePrompt = 8
+const decodeTokens = 64
 const bytesOf = { f32: 4, f16: 2, bf16: 2 }
 // Logits against float64, root mean square, relative to their spread.
 const tolerance = { f32: 2e-5, f16: 2e-3, bf16: 2e-2 }
@@ -75,16 +76,24 @@ function interpret(folder, ids) {
 
 async function measure(figures, dtype, probe) {
   const { layers, head } = linearSize()
+  const { n_layer: L, n_embd: C } = config
+  const { model } = figures
+
   const bandwidth = probe.probeRead(2 ** 29)
-  const rate = probe.probeFma()
-  const { usage } = await figures.model.complete(prompt, { maxTokens: decodeTokens + 1, ignoreEos: true })
-  const decode = decodeTokens / (usage.decodeMs / 1000)
-  const prefill = promptTokens / (usage.prefillMs / 1000)
-  // Attention's useful work: a query of position p meets p + 1 keys, in scores and in values.
-  const attention = 2 * config.n_layer * config.n_embd * promptTokens * (promptTokens + 1)
-  const work = 2 * (layers * promptTokens + head) + attention
+  const short = { maxTokens: decodeTokens + 1, ignoreEos: true }
+  const decode =
+    decodeTokens / ((await model.complete(prompt.slice(0, decodePrompt), short)).usage.decodeMs / 1000)
+  // Weights, and the keys and values of the context so far.
+  const cached = 2 * L * C * 4 * (decodePrompt + decodeTokens / 2)
+  const bytes = (layers + head) * bytesOf[dtype] + cached
   figures.decode.push(decode)
+  figures.decodeShare.push((bytes * decode) / bandwidth)
+
+  const rate = probe.probeFma()
+  const prefill = promptTokens / ((await model.complete(prompt, { maxTokens: 1 })).usage.prefillMs / 1000)
+  // Attention's useful work: a query of position p meets p + 1 keys, in scores and in values.
+  const attention = 2 * L * C * promptTokens * (promptTokens + 1)
+  const work = 2 * (layers * promptTokens + head) + attention
   figures.prefill.push(prefill)
-  figures.decodeShare.push(((layers + head) * bytesOf[dtype] * decode) / bandwidth)
   figures.prefillShare.push(((work / promptTokens) * prefill) / rate)
 }

@@ -1,6 +1,7 @@
 import { AbortError } from '../errors.js'
 import type { Graph } from '../graph/graph.js'
 import { blockTokens } from '../graph/graph.js'
+import { toNativeProgram } from '../graph/native-program.js'
 import { optimize, withProbabilities, withSampling } from '../graph/passes/index.js'
 import type { Backend, KvCache, Program, WeightStore } from '../native/addon.js'
 import { addon } from '../native/addon.js'
@@ -174,12 +175,18 @@ export class ModelRunner {
     const { graph, layout, backend, store } = this.#setup
     const tail = { sample: withSampling, probabilities: withProbabilities, logits: (g: Graph) => g }[kind]
     const rows = kind === 'logits' ? logitsTokens : 1
-    const program = new (addon().Program)(backend, store, this.#cache, optimize(tail(graph), layout), {
-      maxTokens: prefillTokens,
-      maxRows: rows,
-      maxSequences: 1,
-      maxBlocks: this.#numBlocks,
-    })
+    const program = new (addon().Program)(
+      backend,
+      store,
+      this.#cache,
+      toNativeProgram(optimize(tail(graph), layout)),
+      {
+        maxTokens: prefillTokens,
+        maxRows: rows,
+        maxSequences: 1,
+        maxBlocks: this.#numBlocks,
+      },
+    )
     this.#programs.set(kind, program)
     return program
   }

@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 // Ours. They keep the cost of a hostile header small (50 ms and 64 MiB) and are far above any real file's: a
 // mixture of 128 experts in 94 layers, in one file, has 37,000 tensors and 6 MB of JSON.
-constexpr uint64_t kMaxJsonBytes = uint64_t{16} << 20;
+constexpr uint64_t kMaxJsonBytes = uint64_t{10} << 20;
 constexpr size_t kMaxTensors = 65'536;
 constexpr size_t kMaxMetadata = 16'384;
 constexpr size_t kMaxMetadataBytes = size_t{4} << 20;  // of one value

@@ -183,6 +183,18 @@ describe('added tokens', () => {
     expect(tokenizer.encode('ABabaBcC')).toEqual([20, 20, 20, 2, 21])
   })
 
+  it('leave only the text before them at the start', async () => {
+    const json = {
+      ...charactersJson([...'ab▁']),
+      pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first' },
+      added_tokens: [addedToken(20, '<'), addedToken(21, '>', { normalized: true })],
+    }
+    const tokenizer = await loadJson(json)
+    expect(tokenizer.encode('a<b>a')).toEqual([2, 0, 20, 1, 21, 0])
+    expect(tokenizer.encode('a>b')).toEqual([2, 0, 21, 1])
+    expect(tokenizer.encode('<a')).toEqual([20, 0])
+  })
+
   it('that are special and a character leave no trace of it in plain text', async () => {
     const tokenizer = await load([addedToken(0, 'a', { special: true })])
     expect(tokenizer.encode('aba')).toEqual([1])
@@ -234,6 +246,8 @@ describe('special tokens around a text', () => {
     expect(await encode(template('s', 's', null, 'e'))).toEqual([0, 0, 2, 1])
     const pair = { type: 'RobertaProcessing', cls: ['s', 0], sep: ['e', 1] }
     expect(await encode({ type: 'Sequence', processors: [{ type: 'ByteLevel' }, pair] })).toEqual([0, 2, 1])
+    // Later ones go around earlier ones.
+    expect(await encode({ type: 'Sequence', processors: [template('e', null), pair] })).toEqual([0, 1, 2, 1])
   })
 
   it('are decided by tokenizer_config.json where it says so', async () => {

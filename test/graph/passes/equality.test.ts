@@ -5,11 +5,11 @@ import { toNativeProgram } from '#kvasir/graph/native-program.js'
 import type { Pass } from '#kvasir/graph/passes/index.js'
 import { optimize, passes } from '#kvasir/graph/passes/index.js'
 import { validateGraph } from '#kvasir/graph/validate.js'
-import { randomWeights } from './graph-builder.js'
-import { randomGraph } from './random-graph.js'
-import { randomModel, vocabSize } from './random-model.js'
-import type { StepInputs } from './steps.js'
-import { Sequences } from './steps.js'
+import { randomWeights } from '../graph-builder.js'
+import { randomGraph } from '../random-graph.js'
+import { randomModel, vocabSize } from '../random-model.js'
+import type { StepInputs } from '../steps.js'
+import { Sequences } from '../steps.js'
 
 /** Prompts of three sequences in chunks, across a block's edge, then single tokens. */
 function someSteps(seed: number): StepInputs[] {
