@@ -34,7 +34,7 @@ describe('rms-norm', () => {
 
   it('takes numbers of any size whose squares are f32', () => {
     const C = 37
-    const scales = [1e-45, 1e-30, 1e-15, 1e-6, 1e-3, 1, 1e3, 1e9, 1e18]
+    const scales = [1e-40, 1e-30, 1e-15, 1e-6, 1e-3, 1, 1e3, 1e9, 1e18]
     const x = stack(...scales.map((scale, i) => randomNumbers(i, C, scale)), new Float32Array(C))
     for (const epsilon of [1e-5, 1e-6, 1e-12]) {
       const graph = normGraph(op, x, C, { epsilon })
@@ -43,8 +43,8 @@ describe('rms-norm', () => {
         const y = program.run(rowStep(scales.length + 1)).y as Float32Array
         scales.forEach((scale, n) => {
           const error = nmse(rowsOf(y, C, 1, n), rowsOf(expected.y, C, 1, n))
-          // A row of subnormals has few digits itself.
-          expect(error, `${isa}, scale ${scale}`).toBeLessThan(scale < 1e-38 ? 1e-2 : 1e-13)
+          // Subnormals have fewer digits.
+          expect(error, `${isa}, scale ${scale}`).toBeLessThan(scale < 1e-38 ? 1e-8 : 1e-13)
         })
         const zeros = rowsOf(y, C, 1, scales.length)
         expect(

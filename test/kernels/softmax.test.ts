@@ -21,7 +21,7 @@ describe('softmax', () => {
       for (const N of rowCounts.filter((count) => count <= most)) {
         const [{ y }, expected] = [program.run(rowStep(N)), truth.run(rowStep(N))]
         expect(worstError(y, expected.y, allowed), `${isa}, ${N} rows`).toBeLessThanOrEqual(1)
-        expect(nmse(y, expected.y), `${isa}, ${N} rows`).toBeLessThan(1e-13)
+        expect(nmse(y, expected.y), `${isa}, ${N} rows`).toBeLessThan(C <= 1000 ? 1e-13 : 1e-12)
       }
     }
   })
