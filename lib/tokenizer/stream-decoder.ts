@@ -9,9 +9,10 @@ import type { Vocabulary } from './vocabulary.js'
 export interface StreamDecoder {
   /**
    * Takes the next id and returns the text that is now certain: whole characters, the empty string while
-   * one is incomplete.
+   * one is incomplete. An id beyond the vocabulary, which a model with a padded head can predict, has no
+   * text.
    *
-   * @throws RangeError where `id` is not an id of the tokenizer
+   * @throws RangeError where `id` is not an integer from 0 to 2^31 - 1
    */
   push(id: number): string
   /** Ends the text and returns what was held back; the next id then begins another text. */
@@ -43,7 +44,7 @@ export class StagedStreamDecoder implements StreamDecoder {
 
   push(id: number): string {
     const { vocabulary, decoder, keepsSpecialTokens } = this.#rules
-    checkId('StreamDecoder.push: id', id, vocabulary.size)
+    checkId('StreamDecoder.push: id', id)
     const content = vocabulary.contentOf(id)
     if (content === undefined || (vocabulary.isSpecial(id) && !keepsSpecialTokens)) return ''
     // An added token is text, whatever its characters would stand for in the byte alphabet.
@@ -65,7 +66,7 @@ export class StagedStreamDecoder implements StreamDecoder {
   }
 }
 
-export function checkId(where: string, id: unknown, size: number): asserts id is number {
+export function checkId(where: string, id: unknown, size = 2 ** 31): asserts id is number {
   if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= size) {
     throw invalidValue(where, `a token id from 0 to ${size - 1}`, id)
   }

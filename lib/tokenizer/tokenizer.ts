@@ -159,7 +159,7 @@ export class PipelineTokenizer implements Tokenizer {
   }
 
   display(id: number): string {
-    checkId('display: id', id, 2 ** 31)
+    checkId('display: id', id)
     const { vocabulary, decoder } = this.#parts
     const content = vocabulary.contentOf(id)
     return content === undefined ? `<unused ${id}>` : displayToken(content, vocabulary.isAdded(id), decoder)
@@ -172,14 +172,14 @@ export class PipelineTokenizer implements Tokenizer {
   streamDecoder(options: StreamDecodeOptions = {}): StreamDecoder {
     const { after = [], keepSpecialTokens = false } = options
     const { vocabulary, decoder } = this.#parts
-    checkIds('streamDecoder: after', after, this.vocabSize)
+    checkIds('streamDecoder: after', after)
     const stream = new StagedStreamDecoder({ vocabulary, decoder, keepsSpecialTokens: keepSpecialTokens })
     for (let i = 0; i < after.length; i++) stream.push(after[i]!)
     return stream
   }
 }
 
-function checkIds(where: string, ids: ArrayLike<number>, vocabSize: number): void {
+function checkIds(where: string, ids: ArrayLike<number>, vocabSize?: number): void {
   if (typeof ids !== 'object' || ids === null || !Number.isInteger(ids.length)) {
     throw invalidType(where, 'an array of token ids', ids)
   }

@@ -85,7 +85,7 @@ describe.each(types)('linear, weights in %s', (type) => {
         for (const [name, found] of Object.entries(program.run(rowStep(M, 133 - M)))) {
           const cols = found.length / M
           const expected = rowsOf(truth[name], cols, M, 133 - M)
-          expect(nmse(found, expected), `${isa}, ${M} rows, ${name}`).toBeLessThan(1e-13)
+          expect(nmse(found, expected), `${isa}, ${M} rows, ${name}`).toBeLessThan(3e-13)
         }
       }
     }
@@ -110,7 +110,7 @@ describe.each(types)('linear, weights in %s', (type) => {
     const graph = new LinearGraph(type)
     const x = graph.activations('x', 33, randomNumbers(1, 33 * 33, 2))
     const added = graph.activations('residual', 70, randomNumbers(2, 33 * 70))
-    const residual = graph.slice('slice', graph.activations('wide', 90, randomNumbers(3, 33 * 90)), 11, 70)
+    const residual = graph.slice('slice', graph.activations('spaced', 90, randomNumbers(3, 33 * 90)), 11, 70)
     const outputs: Record<string, ValueId> = {}
     let count = 0
     for (const activation of ['none', 'relu', 'gelu', 'gelu-tanh', 'silu']) {

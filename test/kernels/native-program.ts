@@ -66,7 +66,7 @@ export class NativeProgram implements Disposable {
 
   #storeWeight(value: Value, weights: Weights): void {
     const cols = (value.shape[1] as number | undefined) ?? 1
-    const parts = value.parts!.map((part) => Float32Array.from(weights(part.parameter)))
+    const parts = value.parts!.map((part) => new Float32Array(weights(part.parameter)))
     const stored = value.interleaved ? interleave(parts[0], parts[1], cols) : concatenate(parts)
     const { name, dtype, layout = 'rows' } = value
     this.#store.declare({ name, dtype, layout, rows: stored.length / cols, cols })
@@ -75,7 +75,14 @@ export class NativeProgram implements Disposable {
 }
 
 function concatenate(parts: Float32Array[]): Float32Array {
-  return Float32Array.from(parts.flatMap((part) => [...part]))
+  if (parts.length === 1) return parts[0]
+  const whole = new Float32Array(parts.reduce((total, part) => total + part.length, 0))
+  let offset = 0
+  for (const part of parts) {
+    whole.set(part, offset)
+    offset += part.length
+  }
+  return whole
 }
 
 /** Panels of 32 rows of gate and up in turn, the last ones filled up with zeros. */
@@ -92,5 +99,5 @@ function interleave(gate: Float32Array, up: Float32Array, cols: number): Float32
 
 /** What is computed in float64 from the same weights; those that are stored in 16 bits are to be rounded before. */
 export function truth(recorded: Graph, weights: Weights): Interpreter {
-  return new Interpreter(recorded, { weights: (parameter) => Float64Array.from(weights(parameter)) })
+  return new Interpreter(recorded, { weights: (parameter) => new Float64Array(weights(parameter)) })
 }

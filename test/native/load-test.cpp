@@ -50,7 +50,7 @@ void load_tests() {
 
   test("many pieces, blocks of columns and blocks of rows, on several threads", [] {
     for (auto [rows, cols, transposed] : {std::tuple{1000, 300, false},
-                                          {300, 1000, true},
+                                          {301, 1000, true},
                                           {70, 17'001, false},
                                           {270'001, 3, true},
                                           {40, 3001, true},

@@ -96,6 +96,12 @@ describe('pieces', () => {
   })
 })
 
+describe('ids beyond the vocabulary', () => {
+  it('have no text', () => {
+    expect(stream(byteLevel, [0xc3, 5000, 0xa9], { after: [5000] })).toEqual(['', '', 'é', ''])
+  })
+})
+
 describe('decoders of other kinds', () => {
   const contents = ['▁a', '▁b', 'b', ' ', '  ', 'a ', '<0xC3>', '<0xA9>', 'x']
   const load = (decoder: unknown) => loadJson({ ...charactersJson(contents), decoder })

@@ -31,8 +31,45 @@ constexpr int kGroupRows = 6, kWideRows = 2;
 constexpr int kGroupRows = 4, kWideRows = 2;
 #endif
 
-static inline Vec load_as_f32(const float* p) { return load(p); }
-static inline Vec load_as_f32(const uint16_t* p) { return load_bf16(p); }
+static inline void interleave(Vec& a, Vec& b) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  const __m512 first = _mm512_permutex2var_ps(a.v, low, b.v);
+  b.v = _mm512_permutex2var_ps(a.v, high, b.v);
+  a.v = first;
+}
+static inline void deinterleave(Vec& a, Vec& b) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  const __m512 first = _mm512_permutex2var_ps(a.v, even, b.v);
+  b.v = _mm512_permutex2var_ps(a.v, odd, b.v);
+  a.v = first;
+}
+template <int kVectors> static inline void load_columns(const float* p, Vec (&c)[kVectors]) {
+#pragma GCC unroll 32
+  for (int v = 0; v < kVectors; v++) c[v] = load(p + v * kWidth);
+}
+template <int kVectors> static inline void load_columns(const uint16_t* p, Vec (&c)[kVectors]) {
+  if constexpr (kVectors == 1) c[0] = load_bf16(p);
+  else {
+#pragma GCC unroll 32
+  for (int v = 0; v < kVectors; v += 2) load_bf16_pairs(p + v * kWidth, c[v], c[v + 1]);
+  }
+}
+template <int kRows, int kVectors> static inline void to_natural(const float*, Vec (&)[kRows][kVectors]) {}
+template <int kRows, int kVectors> static inline void to_paired(const float*, Vec (&)[kRows][kVectors]) {}
+template <int kRows, int kVectors> static inline void to_natural(const uint16_t*, Vec (&s)[kRows][kVectors]) {
+#pragma GCC unroll 32
+  for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 32
+  for (int v = 0; v + 1 < kVectors; v += 2) interleave(s[r][v], s[r][v+1]);
+}
+template <int kRows, int kVectors> static inline void to_paired(const uint16_t*, Vec (&s)[kRows][kVectors]) {
+#pragma GCC unroll 32
+  for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 32
+  for (int v = 0; v + 1 < kVectors; v += 2) deinterleave(s[r][v], s[r][v+1]);
+}
 
 // sums[r][v] += sum_k a[r * kRowStride + k * kStepStride] b[k * b_stride + v * kWidth + lane]
 template <int kRowStride, int kStepStride, typename T, int kRows, int kVectors>
@@ -41,9 +78,9 @@ static inline void multiply(const float* a, const T* b, int64_t b_stride, int64_
   constexpr int kLine = 64 / sizeof(T);
   for (int64_t k = 0; k < steps; k++) {
     Vec column[kVectors];
+    load_columns(b, column);
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) {
-      column[v] = load_as_f32(b + v * kWidth);
       if (v * kWidth % kLine == 0) __builtin_prefetch(ahead + v * kWidth, 0, 2);
     }
 #pragma GCC unroll 32
@@ -85,6 +122,7 @@ static inline void score_slice(const ScoreProduct<T>& s, int64_t column) {
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) sums[r][v] = zero();
   multiply<1, kRows>(s.q, s.keys + column, kBlockTokens, s.D, s.ahead + column, sums);
+  to_natural(s.keys, sums);
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
@@ -100,12 +138,14 @@ static inline void value_slice(const ValueProduct<T>& s, int64_t column) {
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) sums[r][v] = load(s.y + r * s.DP + column + v * kWidth) * rescale;
   }
+  to_paired(s.values[0], sums);
   for (int64_t j = s.first; j < s.last;) {
     const int64_t block = j / kBlockTokens, place = j % kBlockTokens, end = (block + 1) * kBlockTokens;
     const int64_t steps = (end < s.last ? end : s.last) - j, offset = place * s.DP + column;
     multiply<kKeyTile, 1>(s.p + j, s.values[block] + offset, s.DP, steps, s.ahead[block] + offset, sums);
     j += steps;
   }
+  to_natural(s.values[0], sums);
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32

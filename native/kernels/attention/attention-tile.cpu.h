@@ -95,11 +95,11 @@ struct KeyBlocks {
   int64_t count;
   const T* keys[kTileBlocks];    // from the block of `begin` on
   const T* values[kTileBlocks];
-  const T* next;  // the block of keys after the tile, or one of these
+  const T* next2; const T* next;  // the block of keys after the tile, or one of these
 
   int64_t block_start(int64_t i) const { return (begin / kBlockTokens + i) * kBlockTokens; }
-  const T* ahead_of_keys(int64_t i) const { return i + 1 < count ? keys[i + 1] : values[0]; }
-  const T* ahead_of_values(int64_t i) const { return i + 1 < count ? values[i + 1] : next; }
+  const T* ahead_of_keys(int64_t i) const { return i + 2 < count ? keys[i + 2] : values[i + 2 - count < count ? i + 2 - count : 0]; }
+  const T* ahead_of_values(int64_t i) const { return i + 2 < count ? values[i + 2] : i+2==count? next : next2; }
 };
 
 template <typename T>
@@ -117,6 +117,7 @@ static KeyBlocks<T> key_blocks(const Attention& a, const QueryTile& tile, int64_
   }
   const int64_t next = blocks.end < last ? first_block + blocks.count : first_block;
   blocks.next = reinterpret_cast<const T*>(a.cache.keys(table[next], tile.head));
+  const int64_t next2 = blocks.end +32 < last ? first_block + blocks.count+1 : first_block; blocks.next2 = reinterpret_cast<const T*>(a.cache.keys(table[next2], tile.head));
   return blocks;
 }
 
