@@ -10,7 +10,8 @@ namespace {
 
 // initialize(makeError): how this environment makes its errors.
 void initialize(const Napi::CallbackInfo& info) {
-  if (!info[0].IsFunction()) throw Napi::TypeError::New(info.Env(), "initialize: makeError must be a function");
+  if (!info[0].IsFunction())
+    throw Napi::TypeError::New(info.Env(), "initialize: makeError must be a function");
   info.Env().GetInstanceData<AddonData>()->make_error = Napi::Persistent(info[0].As<Napi::Function>());
 }
 

@@ -85,8 +85,8 @@ Napi::Value SafetensorsHandle::metadata(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     Napi::Object result = Napi::Object::New(info.Env());
     for (const auto& [key, text] : native()->metadata)
-      result.DefineProperty(Napi::PropertyDescriptor::Value(key, Napi::String::New(info.Env(), text),
-                                                            napi_default_jsproperty));
+      result.DefineProperty(
+          Napi::PropertyDescriptor::Value(key, Napi::String::New(info.Env(), text), napi_default_jsproperty));
     return result;
   });
 }
@@ -96,22 +96,23 @@ StoreHandle::StoreHandle(const Napi::CallbackInfo& info) : Handle(info) {
 }
 
 void StoreHandle::define(Napi::Env env, Napi::Object exports) {
-  export_class(exports, kName,
-               DefineClass(env, kName,
-                           {InstanceMethod("declare", &StoreHandle::declare),
-                            InstanceMethod("load", &StoreHandle::load),
-                            InstanceMethod("loadValues", &StoreHandle::load_values),
-                            InstanceMethod("checkComplete", &StoreHandle::check_complete),
-                            InstanceMethod("copyOut", &StoreHandle::copy_out),
-                            InstanceAccessor("bytes", &StoreHandle::bytes, nullptr),
-                            InstanceMethod("dispose", &StoreHandle::dispose)}),
-               env.GetInstanceData<AddonData>()->store);
+  export_class(
+      exports, kName,
+      DefineClass(
+          env, kName,
+          {InstanceMethod("declare", &StoreHandle::declare), InstanceMethod("load", &StoreHandle::load),
+           InstanceMethod("loadValues", &StoreHandle::load_values),
+           InstanceMethod("checkComplete", &StoreHandle::check_complete),
+           InstanceMethod("copyOut", &StoreHandle::copy_out), property<&StoreHandle::bytes>("bytes"),
+           InstanceMethod("dispose", &StoreHandle::dispose)}),
+      env.GetInstanceData<AddonData>()->store);
 }
 
 void StoreHandle::declare(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     Napi::Object tensor = object_of(info[0], "declare: tensor");
-    native()->declare(string_of(tensor.Get("name"), "declare: name"), dtype_of(tensor.Get("dtype"), "declare: dtype"),
+    native()->declare(string_of(tensor.Get("name"), "declare: name"),
+                      dtype_of(tensor.Get("dtype"), "declare: dtype"),
                       layout_of(tensor.Get("layout"), "declare: layout"),
                       integer_of(tensor.Get("rows"), "declare: rows", 1, int64_t{1} << 40),
                       integer_of(tensor.Get("cols"), "declare: cols", 1, int64_t{1} << 40));
@@ -124,8 +125,8 @@ Napi::Value StoreHandle::load(const Napi::CallbackInfo& info) {
     Napi::Object from = object_of(info[1], "load: part");
     std::shared_ptr<SafetensorsFile> file = SafetensorsHandle::of(from.Get("file"), "load: file");
     std::shared_ptr<CpuBackend> backend = BackendHandle::of(info[2], "load: backend");
-    bool finished = native()->load(name, part_of(from, *file), parallel_on(backend->pool()),
-                                   flag_of(info[3], "load: abort"));
+    LoadPart part = part_of(from, *file);
+    bool finished = native()->load(name, part, parallel_on(backend->pool()), flag_of(info[3], "load: abort"));
     return Napi::Boolean::New(info.Env(), finished);
   });
 }
@@ -148,15 +149,16 @@ Napi::Value StoreHandle::copy_out(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     std::string name = string_of(info[0], "copyOut: name");
     const StoredTensor& tensor = native()->get(name);
-    Napi::Float32Array values =
-        Napi::Float32Array::New(info.Env(), static_cast<size_t>(tensor.rows) * static_cast<size_t>(tensor.cols));
+    Napi::Float32Array values = Napi::Float32Array::New(
+        info.Env(), static_cast<size_t>(tensor.rows) * static_cast<size_t>(tensor.cols));
     native()->copy_out(name, values.Data());
     return values;
   });
 }
 
 Napi::Value StoreHandle::bytes(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), static_cast<double>(native()->bytes())); });
+  return guarded(info.Env(),
+                 [&] { return Napi::Number::New(info.Env(), static_cast<double>(receiver(info)->bytes())); });
 }
 
 }  // namespace kvasir::binding

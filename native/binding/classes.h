@@ -20,8 +20,8 @@ class BackendHandle : public Handle<BackendHandle, CpuBackend> {
   static void define(Napi::Env env, Napi::Object exports);
 
  private:
-  Napi::Value isa(const Napi::CallbackInfo& info);
-  Napi::Value threads(const Napi::CallbackInfo& info);
+  static Napi::Value isa(const Napi::CallbackInfo& info);
+  static Napi::Value threads(const Napi::CallbackInfo& info);
   Napi::Value probe_fma(const Napi::CallbackInfo& info);
   Napi::Value probe_read(const Napi::CallbackInfo& info);
 };
@@ -35,7 +35,7 @@ class KvCacheHandle : public Handle<KvCacheHandle, KvCache> {
   static void define(Napi::Env env, Napi::Object exports);
 
  private:
-  Napi::Value bytes(const Napi::CallbackInfo& info);
+  static Napi::Value bytes(const Napi::CallbackInfo& info);
 };
 
 // new Program(backend, store, cache | null, graph, limits, checked)
@@ -48,7 +48,7 @@ class ProgramHandle : public Handle<ProgramHandle, Program> {
 
  private:
   Napi::Value run(const Napi::CallbackInfo& info);
-  Napi::Value bytes(const Napi::CallbackInfo& info);
+  static Napi::Value bytes(const Napi::CallbackInfo& info);
 };
 
 // new SafetensorsFile(path): opens and checks one file's header.
@@ -78,7 +78,7 @@ class StoreHandle : public Handle<StoreHandle, WeightStore> {
   void load_values(const Napi::CallbackInfo& info);
   void check_complete(const Napi::CallbackInfo& info);
   Napi::Value copy_out(const Napi::CallbackInfo& info);
-  Napi::Value bytes(const Napi::CallbackInfo& info);
+  static Napi::Value bytes(const Napi::CallbackInfo& info);
 };
 
 }  // namespace kvasir::binding

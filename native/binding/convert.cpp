@@ -96,29 +96,32 @@ NodeDescription node_of(Napi::Value from, const std::string& where) {
   node.name = string_of(object.Get("name"), where + ".name");
   node.inputs = operands_of(object.Get("inputs"), where + ".inputs");
   node.outputs = operands_of(object.Get("outputs"), where + ".outputs");
-  each_property(object.Get("attributes"), where + ".attributes", [&](const std::string& key, Napi::Value value) {
-    node.attributes[key] = attribute_of(value, where + ".attributes." + key);
-  });
+  each_property(object.Get("attributes"), where + ".attributes",
+                [&](const std::string& key, Napi::Value value) {
+                  node.attributes[key] = attribute_of(value, where + ".attributes." + key);
+                });
   return node;
 }
 
-// A 4-byte typed array's elements. Napi::TypedArrayOf checks only the kind; the count comes from the engine.
-template <typename Span>
-Span span_of(Napi::Value from, const std::string& where) {
-  if (!from.IsTypedArray()) fail(where, "a Float32Array or Int32Array");
-  Napi::TypedArray array = from.As<Napi::TypedArray>();
+// `Span` of a typed array as it is now: the length that a Napi::TypedArray knows is that of when it was made.
+template <typename Span, typename Array>
+Span span_of(const Napi::TypedArray& array, DType dtype) {
+  Array elements = array.As<Array>();
   Span span;
-  span.count = static_cast<int64_t>(array.ElementLength());
-  if (array.TypedArrayType() == napi_float32_array) {
-    span.dtype = DType::kF32;
-    span.data = array.As<Napi::Float32Array>().Data();
-  } else if (array.TypedArrayType() == napi_int32_array) {
-    span.dtype = DType::kI32;
-    span.data = array.As<Napi::Int32Array>().Data();
-  } else {
-    fail(where, "a Float32Array or Int32Array");
-  }
+  span.data = elements.Data();
+  span.count = static_cast<int64_t>(elements.ElementLength());
+  span.dtype = dtype;
   return span;
+}
+
+template <typename Span>
+std::map<std::string, Span> spans_of(const Arrays& arrays) {
+  std::map<std::string, Span> spans;
+  for (const auto& [name, array] : arrays)
+    spans[name] = array.TypedArrayType() == napi_float32_array
+                      ? span_of<Span, Napi::Float32Array>(array, DType::kF32)
+                      : span_of<Span, Napi::Int32Array>(array, DType::kI32);
+  return spans;
 }
 
 }  // namespace
@@ -145,9 +148,11 @@ double number_of(Napi::Value value, const std::string& where) {
 
 int64_t integer_of(Napi::Value value, const std::string& where, int64_t least, int64_t most) {
   double number = number_of(value, where);
-  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || number != std::trunc(number))
-    throw Error(ErrorKind::kInvalidValue, where + " must be a whole number from " + std::to_string(least) + " to " +
-                                              std::to_string(most) + ", got " + std::to_string(number));
+  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) ||
+      number != std::trunc(number))
+    throw Error(ErrorKind::kInvalidValue, where + " must be a whole number from " + std::to_string(least) +
+                                              " to " + std::to_string(most) + ", got " +
+                                              std::to_string(number));
   return static_cast<int64_t>(number);
 }
 
@@ -186,21 +191,20 @@ StepLimits limits_of(Napi::Value from) {
   return {limit("maxTokens"), limit("maxRows"), limit("maxSequences"), limit("maxBlocks")};
 }
 
-std::map<std::string, InputSpan> inputs_of(Napi::Value value) {
-  std::map<std::string, InputSpan> inputs;
-  each_property(value, "run: inputs", [&](const std::string& key, Napi::Value array) {
-    inputs[key] = span_of<InputSpan>(array, "run: inputs." + key);
+Arrays arrays_of(Napi::Value value, const std::string& where) {
+  Arrays arrays;
+  each_property(value, where, [&](const std::string& key, Napi::Value from) {
+    if (!from.IsTypedArray()) fail(where + "." + key, "a Float32Array or Int32Array");
+    Napi::TypedArray array = from.As<Napi::TypedArray>();
+    if (array.TypedArrayType() != napi_float32_array && array.TypedArrayType() != napi_int32_array)
+      fail(where + "." + key, "a Float32Array or Int32Array");
+    arrays[key] = array;
   });
-  return inputs;
+  return arrays;
 }
 
-std::map<std::string, OutputSpan> outputs_of(Napi::Value value) {
-  std::map<std::string, OutputSpan> outputs;
-  each_property(value, "run: outputs", [&](const std::string& key, Napi::Value array) {
-    outputs[key] = span_of<OutputSpan>(array, "run: outputs." + key);
-  });
-  return outputs;
-}
+std::map<std::string, InputSpan> input_spans(const Arrays& arrays) { return spans_of<InputSpan>(arrays); }
+std::map<std::string, OutputSpan> output_spans(const Arrays& arrays) { return spans_of<OutputSpan>(arrays); }
 
 const std::atomic<int32_t>* flag_of(Napi::Value value, const std::string& where) {
   if (value.IsNull() || value.IsUndefined()) return nullptr;

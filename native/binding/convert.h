@@ -9,7 +9,8 @@
 
 namespace kvasir::binding {
 
-// JavaScript values to native ones. Everything is checked: a wrong kind is an Error(kInvalidType) naming `where`.
+// JavaScript values to native ones. Everything is checked: a wrong kind is an Error(kInvalidType) naming
+// `where`.
 
 Napi::Object object_of(Napi::Value value, const std::string& where);
 std::string string_of(Napi::Value value, const std::string& where);
@@ -23,9 +24,12 @@ Layout layout_of(Napi::Value value, const std::string& where);
 ProgramDescription program_of(Napi::Value value);
 StepLimits limits_of(Napi::Value value);
 
-// Float32Array or Int32Array, lent for the length of a call.
-std::map<std::string, InputSpan> inputs_of(Napi::Value value);
-std::map<std::string, OutputSpan> outputs_of(Napi::Value value);
+// An object's properties, each a Float32Array or Int32Array.
+using Arrays = std::map<std::string, Napi::TypedArray>;
+Arrays arrays_of(Napi::Value value, const std::string& where);
+// Their elements, lent until JavaScript runs again.
+std::map<std::string, InputSpan> input_spans(const Arrays& arrays);
+std::map<std::string, OutputSpan> output_spans(const Arrays& arrays);
 // The first element of an Int32Array as an abort flag, or null for null.
 const std::atomic<int32_t>* flag_of(Napi::Value value, const std::string& where);
 

@@ -14,22 +14,23 @@ BackendHandle::BackendHandle(const Napi::CallbackInfo& info) : Handle(info) {
 }
 
 void BackendHandle::define(Napi::Env env, Napi::Object exports) {
-  export_class(exports, kName,
-               DefineClass(env, kName,
-                           {InstanceAccessor("isa", &BackendHandle::isa, nullptr),
-                            InstanceAccessor("threads", &BackendHandle::threads, nullptr),
-                            InstanceMethod("probeFma", &BackendHandle::probe_fma),
-                            InstanceMethod("probeRead", &BackendHandle::probe_read),
-                            InstanceMethod("dispose", &BackendHandle::dispose)}),
-               env.GetInstanceData<AddonData>()->backend);
+  export_class(
+      exports, kName,
+      DefineClass(env, kName,
+                  {property<&BackendHandle::isa>("isa"), property<&BackendHandle::threads>("threads"),
+                   InstanceMethod("probeFma", &BackendHandle::probe_fma),
+                   InstanceMethod("probeRead", &BackendHandle::probe_read),
+                   InstanceMethod("dispose", &BackendHandle::dispose)}),
+      env.GetInstanceData<AddonData>()->backend);
 }
 
 Napi::Value BackendHandle::isa(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), native()->isa()); });
+  return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), receiver(info)->isa()); });
 }
 
 Napi::Value BackendHandle::threads(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), native()->pool().num_threads()); });
+  return guarded(info.Env(),
+                 [&] { return Napi::Number::New(info.Env(), receiver(info)->pool().num_threads()); });
 }
 
 Napi::Value BackendHandle::probe_fma(const Napi::CallbackInfo& info) {
@@ -63,14 +64,14 @@ KvCacheHandle::KvCacheHandle(const Napi::CallbackInfo& info) : Handle(info) {
 void KvCacheHandle::define(Napi::Env env, Napi::Object exports) {
   export_class(exports, kName,
                DefineClass(env, kName,
-                           {InstanceAccessor("bytes", &KvCacheHandle::bytes, nullptr),
+                           {property<&KvCacheHandle::bytes>("bytes"),
                             InstanceMethod("dispose", &KvCacheHandle::dispose)}),
                env.GetInstanceData<AddonData>()->cache);
 }
 
 Napi::Value KvCacheHandle::bytes(const Napi::CallbackInfo& info) {
   return guarded(info.Env(),
-                 [&] { return Napi::Number::New(info.Env(), static_cast<double>(native()->bytes())); });
+                 [&] { return Napi::Number::New(info.Env(), static_cast<double>(receiver(info)->bytes())); });
 }
 
 ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : Handle(info) {
@@ -85,24 +86,27 @@ ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : Handle(info) {
 }
 
 void ProgramHandle::define(Napi::Env env, Napi::Object exports) {
-  export_class(exports, kName,
-               DefineClass(env, kName,
-                           {InstanceMethod("run", &ProgramHandle::run),
-                            InstanceAccessor("bytes", &ProgramHandle::bytes, nullptr),
-                            InstanceMethod("dispose", &ProgramHandle::dispose)}),
-               env.GetInstanceData<AddonData>()->program);
+  export_class(
+      exports, kName,
+      DefineClass(env, kName,
+                  {InstanceMethod("run", &ProgramHandle::run), property<&ProgramHandle::bytes>("bytes"),
+                   InstanceMethod("dispose", &ProgramHandle::dispose)}),
+      env.GetInstanceData<AddonData>()->program);
 }
 
 Napi::Value ProgramHandle::run(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    bool finished = native()->run(inputs_of(info[0]), outputs_of(info[1]), flag_of(info[2], "run: abort"));
+    // Getters may run, and detach a buffer, until all arrays are at hand.
+    Arrays inputs = arrays_of(info[0], "run: inputs"), outputs = arrays_of(info[1], "run: outputs");
+    bool finished = native()->run(input_spans(inputs), output_spans(outputs), flag_of(info[2], "run: abort"));
     return Napi::Boolean::New(info.Env(), finished);
   });
 }
 
 Napi::Value ProgramHandle::bytes(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(),
-                 [&] { return Napi::Number::New(info.Env(), static_cast<double>(native()->arena_bytes())); });
+  return guarded(info.Env(), [&] {
+    return Napi::Number::New(info.Env(), static_cast<double>(receiver(info)->arena_bytes()));
+  });
 }
 
 }  // namespace kvasir::binding

@@ -1,6 +1,7 @@
 #include "runtime/node-check.h"
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "runtime/kv-cache.h"
@@ -31,7 +32,8 @@ class NodeCheck : public NodeReader {
   // A computed f32 matrix: (rows, cols), rows being a free dimension or fixed.
   Shape matrix(const std::string& name) const {
     const ValueDescription& x = input(name);
-    if (x.kind != ValueKind::kResult) fail(ErrorKind::kInvalidValue, name + " must be computed by the program");
+    if (x.kind != ValueKind::kResult)
+      fail(ErrorKind::kInvalidValue, name + " must be computed by the program");
     if (x.dtype != DType::kF32) fail(ErrorKind::kDType, name + " must be f32, got " + name_of(x.dtype));
     if (x.shape.size() != 2 || x.shape[1].symbol != Symbol::kFixed)
       fail(ErrorKind::kShape, name + " must be a matrix, got " + to_string(x.shape));
@@ -76,7 +78,8 @@ class NodeCheck : public NodeReader {
   void step_input(const std::string& name, const Shape& expected, DType dtype) const {
     const ValueDescription& x = input(name);
     if (x.kind != ValueKind::kInput) fail(ErrorKind::kInvalidValue, name + " must be a step input");
-    if (x.dtype != dtype) fail(ErrorKind::kDType, name + " must be " + name_of(dtype) + ", got " + name_of(x.dtype));
+    if (x.dtype != dtype)
+      fail(ErrorKind::kDType, name + " must be " + name_of(dtype) + ", got " + name_of(x.dtype));
     expect_shape(name, x, expected);
   }
 
@@ -92,8 +95,8 @@ class NodeCheck : public NodeReader {
     const KvCacheLayer& layer = cache_->layer(integer("layer", 0, cache_->num_layers() - 1));
     if (layer.KH != kv_heads || layer.D != head_size)
       fail(ErrorKind::kShape, "the cache's layer has " + std::to_string(layer.KH) + " heads of " +
-                                  std::to_string(layer.D) + ", the node " + std::to_string(kv_heads) + " of " +
-                                  std::to_string(head_size));
+                                  std::to_string(layer.D) + ", the node " + std::to_string(kv_heads) +
+                                  " of " + std::to_string(head_size));
     return layer;
   }
 
@@ -118,11 +121,24 @@ class NodeCheck : public NodeReader {
   bool placement_is_view(const std::string& name) const {
     int id = input_id(name);
     for (const NodeDescription& other : program().nodes) {
-      if (other.op != "slice") continue;
+      if (other.op != "slice" && other.op != "kv-append") continue;
       for (const auto& [output, made] : other.outputs)
         if (made == id) return true;
     }
     return false;
+  }
+
+  // An output that no rule knows would have a place of unchecked size.
+  void known_outputs() const {
+    static const std::map<std::string, std::set<std::string>> kOutputs = {{"kv-append", {"q"}},
+                                                                          {"layer-norm", {"y", "sum"}},
+                                                                          {"rms-norm", {"y", "sum"}},
+                                                                          {"sample", {"ids", "logprobs"}}};
+    static const std::set<std::string> kResult = {"y"};
+    auto known = kOutputs.find(node().op);
+    for (const auto& [name, id] : node().outputs)
+      if ((known == kOutputs.end() ? kResult : known->second).count(name) == 0)
+        fail(ErrorKind::kInvalidValue, "unknown output " + name);
   }
 
   void embedding();
@@ -155,9 +171,11 @@ void NodeCheck::linear() {
   bool gated = flag_or("gated", false);
   if (weight.layout != Layout::kPanels) fail(ErrorKind::kInvalidValue, "weight must be in panels");
   if (weight.kind != ValueKind::kWeight) fail(ErrorKind::kInvalidValue, "weight must be a weight");
-  if (weight.interleaved != gated) fail(ErrorKind::kInvalidValue, "a gated linear wants an interleaved weight");
+  if (weight.interleaved != gated)
+    fail(ErrorKind::kInvalidValue, "a gated linear wants an interleaved weight");
   if (x[1].size != K)
-    fail(ErrorKind::kShape, "x must be (" + to_string(x[0]) + ", " + std::to_string(K) + "), got " + to_string(x));
+    fail(ErrorKind::kShape,
+         "x must be (" + to_string(x[0]) + ", " + std::to_string(K) + "), got " + to_string(x));
   if (gated && O % 2 != 0) fail(ErrorKind::kShape, "a gated weight must have an even number of rows");
   Shape y = {x[0], {Symbol::kFixed, gated ? O / 2 : O}};
   vector("bias", O);
@@ -253,7 +271,8 @@ void NodeCheck::kv_append() {
 void NodeCheck::attention() {
   int64_t heads = integer("heads", 1, 4096), kv_heads = integer("kvHeads", 1, 4096);
   int64_t head_size = integer("headSize", 1, 256);
-  if (has_input("k") || has_input("v")) fail(ErrorKind::kInvalidValue, "k and v must have been lowered to kv-append");
+  if (has_input("k") || has_input("v"))
+    fail(ErrorKind::kInvalidValue, "k and v must have been lowered to kv-append");
   if (heads % kv_heads != 0) fail(ErrorKind::kShape, "kvHeads must divide heads");
   cache_layer(kv_heads, head_size);
   tables();
@@ -279,6 +298,7 @@ void NodeCheck::sample() {
 }
 
 void NodeCheck::run() {
+  known_outputs();
   const std::string& op = node().op;
   if (op == "embedding") return embedding();
   if (op == "linear") return linear();
@@ -303,7 +323,8 @@ void NodeCheck::run() {
 
 void check_value(const ValueDescription& value) {
   auto fail = [&](const std::string& problem) {
-    throw Error(ErrorKind::kShape, "value " + value.name + ": " + problem + ", got " + to_string(value.shape));
+    throw Error(ErrorKind::kShape,
+                "value " + value.name + ": " + problem + ", got " + to_string(value.shape));
   };
   if (value.shape.empty() || value.shape.size() > 2) fail("must have one or two dimensions");
   bool stored = value.kind == ValueKind::kWeight || value.kind == ValueKind::kConstant;
@@ -316,7 +337,8 @@ void check_value(const ValueDescription& value) {
     if (dim.size < 1 || dim.size > kMaxDim || __builtin_mul_overflow(elements, dim.size, &elements))
       fail("dimensions must be positive and their product below 2^63");
   }
-  if (value.kind == ValueKind::kResult && value.shape[0].symbol != Symbol::kN && value.shape[0].symbol != Symbol::kR)
+  if (value.kind == ValueKind::kResult && value.shape[0].symbol != Symbol::kN &&
+      value.shape[0].symbol != Symbol::kR)
     fail("a result's first dimension must be N or R");
   if (value.kind == ValueKind::kConstant && static_cast<int64_t>(value.data.size()) != elements)
     fail("a constant must hold as many elements as its shape, has " + std::to_string(value.data.size()));

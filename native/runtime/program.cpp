@@ -16,8 +16,8 @@ constexpr int64_t kMaxStep = 1 << 20;
 void check_limits(const StepLimits& limits) {
   for (int64_t limit : {limits.max_tokens, limits.max_rows, limits.max_sequences, limits.max_blocks})
     if (limit < 1 || limit > kMaxStep)
-      throw Error(ErrorKind::kInvalidValue, "program: a step limit must be from 1 to " + std::to_string(kMaxStep) +
-                                                ", got " + std::to_string(limit));
+      throw Error(ErrorKind::kInvalidValue, "program: a step limit must be from 1 to " +
+                                                std::to_string(kMaxStep) + ", got " + std::to_string(limit));
 }
 
 const char* symbol_name(Symbol symbol) {
@@ -26,11 +26,13 @@ const char* symbol_name(Symbol symbol) {
 }
 
 // Gives `symbol` its size, or checks that it has it.
-void bind_size(StepState& step, std::vector<bool>& known, Symbol symbol, int64_t size, const std::string& name) {
+void bind_size(StepState& step, std::vector<bool>& known, Symbol symbol, int64_t size,
+               const std::string& name) {
   size_t index = static_cast<size_t>(symbol);
   if (known[index] && step.sizes[index] != size)
-    throw Error(ErrorKind::kShape, "step: " + name + " gives " + symbol_name(symbol) + " = " + std::to_string(size) +
-                                       ", another table " + std::to_string(step.sizes[index]));
+    throw Error(ErrorKind::kShape, "step: " + name + " gives " + symbol_name(symbol) + " = " +
+                                       std::to_string(size) + ", another table " +
+                                       std::to_string(step.sizes[index]));
   known[index] = true;
   step.sizes[index] = size;
 }
@@ -40,7 +42,8 @@ void bind_size(StepState& step, std::vector<bool>& known, Symbol symbol, int64_t
 // A node of this program with its operands' addresses.
 class Program::Node : public BoundNode {
  public:
-  Node(const Program& owner, const NodeDescription& node) : BoundNode(owner.description_, node), owner_(owner) {}
+  Node(const Program& owner, const NodeDescription& node)
+      : BoundNode(owner.description_, node), owner_(owner) {}
 
   MatrixRef matrix_in(const std::string& name) const override {
     return has_input(name) ? matrix(input_id(name)) : MatrixRef{};
@@ -54,7 +57,8 @@ class Program::Node : public BoundNode {
     if (!has_input(name)) return {};
     const ValueDescription& v = input(name);
     int64_t cols = v.shape.size() > 1 ? v.shape[1].size : 1;
-    if (v.kind == ValueKind::kConstant) return {v.data.data(), DType::kF32, Layout::kRows, v.shape[0].size, cols};
+    if (v.kind == ValueKind::kConstant)
+      return {v.data.data(), DType::kF32, Layout::kRows, v.shape[0].size, cols};
     const StoredTensor& tensor = owner_.store_->get(v.name);
     int64_t rows = v.shape[0].size;
     if (v.interleaved) rows = 2 * panel_count(rows / 2) * kPanelRows;
@@ -70,7 +74,9 @@ class Program::Node : public BoundNode {
   const StepLimits& limits() const override { return owner_.limits_; }
 
  private:
-  std::byte* address(int id) const { return owner_.arena_ + owner_.plan_.values[static_cast<size_t>(id)].offset; }
+  std::byte* address(int id) const {
+    return owner_.arena_ + owner_.plan_.values[static_cast<size_t>(id)].offset;
+  }
 
   MatrixRef matrix(int id) const {
     const ValueDescription& v = value(id);
@@ -81,8 +87,9 @@ class Program::Node : public BoundNode {
   const Program& owner_;
 };
 
-Program::Program(ProgramDescription description, std::shared_ptr<Backend> backend, std::shared_ptr<WeightStore> store,
-                 std::shared_ptr<KvCache> cache, StepLimits limits, bool checked)
+Program::Program(ProgramDescription description, std::shared_ptr<Backend> backend,
+                 std::shared_ptr<WeightStore> store, std::shared_ptr<KvCache> cache, StepLimits limits,
+                 bool checked)
     : description_((check_limits(limits), check_program(description, cache.get()), std::move(description))),
       backend_(std::move(backend)),
       store_(std::move(store)),
@@ -108,7 +115,8 @@ Program::~Program() {
 
 void Program::bind_nodes() {
   for (const NodeDescription& node : description_.nodes) {
-    if (node.op != "slice") scratch_bytes_ = std::max(scratch_bytes_, backend_->scratch_bytes(Node(*this, node)));
+    if (node.op != "slice")
+      scratch_bytes_ = std::max(scratch_bytes_, backend_->scratch_bytes(Node(*this, node)));
   }
   scratch_ = backend_->allocate(scratch_bytes_);
   for (const NodeDescription& node : description_.nodes) {
@@ -131,7 +139,8 @@ StepState Program::bind_inputs(const std::map<std::string, InputSpan>& inputs) c
                                          name_of(span.dtype));
     step.inputs[i] = span.data;
     if (value.shape.size() == 1) bind_size(step, known, value.shape[0].symbol, span.count, value.name);
-    if (value.name == "contextLengths") bind_size(step, known, Symbol::kS1, span.count + 1, value.name);
+    if (value.shape.size() == 1 && value.shape[0].symbol == Symbol::kS)
+      bind_size(step, known, Symbol::kS1, span.count + 1, value.name);
   }
   // Two-dimensional tables: (S,W) has the width that is left over, (R,2) must fit.
   for (const ValueDescription& value : description_.values) {
@@ -140,15 +149,18 @@ StepState Program::bind_inputs(const std::map<std::string, InputSpan>& inputs) c
     int64_t cols = rows > 0 ? count / rows : 0;
     if (rows * cols != count || (value.shape[1].symbol == Symbol::kFixed && cols != value.shape[1].size))
       throw Error(ErrorKind::kShape, "step: " + value.name + " must be " + to_string(value.shape) + " with " +
-                                         std::to_string(rows) + " rows, got " + std::to_string(count) + " entries");
-    if (value.shape[1].symbol != Symbol::kFixed) bind_size(step, known, value.shape[1].symbol, cols, value.name);
+                                         std::to_string(rows) + " rows, got " + std::to_string(count) +
+                                         " entries");
+    if (value.shape[1].symbol != Symbol::kFixed)
+      bind_size(step, known, value.shape[1].symbol, cols, value.name);
   }
   for (Symbol symbol : {Symbol::kN, Symbol::kR, Symbol::kS, Symbol::kW}) {
     size_t index = static_cast<size_t>(symbol);
     int64_t most = largest({symbol, 0}, limits_);
     if (known[index] && (step.sizes[index] < 1 || step.sizes[index] > most))
-      throw Error(ErrorKind::kInvalidValue, std::string("step: ") + symbol_name(symbol) + " must be from 1 to " +
-                                                std::to_string(most) + ", got " + std::to_string(step.sizes[index]));
+      throw Error(ErrorKind::kInvalidValue, std::string("step: ") + symbol_name(symbol) +
+                                                " must be from 1 to " + std::to_string(most) + ", got " +
+                                                std::to_string(step.sizes[index]));
   }
   return step;
 }
@@ -167,9 +179,9 @@ void Program::check_outputs(const std::map<std::string, OutputSpan>& outputs, co
     const ValueDescription& value = description_.values[static_cast<size_t>(found->second)];
     int64_t count = output_count(found->second, step);
     if (span.dtype != value.dtype || span.count < count)
-      throw Error(ErrorKind::kShape, "step: output " + name + " must be " + std::to_string(count) + " elements of " +
-                                         name_of(value.dtype) + ", got " + std::to_string(span.count) + " of " +
-                                         name_of(span.dtype));
+      throw Error(ErrorKind::kShape, "step: output " + name + " must be " + std::to_string(count) +
+                                         " elements of " + name_of(value.dtype) + ", got " +
+                                         std::to_string(span.count) + " of " + name_of(span.dtype));
   }
 }
 
@@ -182,11 +194,12 @@ void Program::copy_output(const std::string& name, const OutputSpan& to, const S
   std::byte* into = static_cast<std::byte*>(to.data);
   int64_t element = size_of(value.dtype);
   for (int64_t row = 0; row < rows; row++)
-    std::memcpy(into + row * cols * element, from + row * place.stride * element, static_cast<size_t>(cols * element));
+    std::memcpy(into + row * cols * element, from + row * place.stride * element,
+                static_cast<size_t>(cols * element));
 }
 
-bool Program::run(const std::map<std::string, InputSpan>& inputs, const std::map<std::string, OutputSpan>& outputs,
-                  const std::atomic<int32_t>* abort) {
+bool Program::run(const std::map<std::string, InputSpan>& inputs,
+                  const std::map<std::string, OutputSpan>& outputs, const std::atomic<int32_t>* abort) {
   StepState step = bind_inputs(inputs);
   step.abort = abort;
   step_check_.run(step);
@@ -216,7 +229,8 @@ bool Program::run(const std::map<std::string, InputSpan>& inputs, const std::map
 void Program::poison() {
   std::memset(arena_, kGuardByte, static_cast<size_t>(plan_.arena_bytes));
   for (size_t i = 0; i < plan_.bytes.size(); i++)
-    if (plan_.bytes[i] > 0) std::memset(arena_ + plan_.values[i].offset, kPoisonByte, static_cast<size_t>(plan_.bytes[i]));
+    if (plan_.bytes[i] > 0)
+      std::memset(arena_ + plan_.values[i].offset, kPoisonByte, static_cast<size_t>(plan_.bytes[i]));
 }
 
 // A kernel may write the rows of this step into its own result, and nothing else.
@@ -231,8 +245,8 @@ void Program::check_guards(const StepState& step) const {
   }
   for (size_t at = 0; at < writable.size(); at++)
     if (!writable[at] && static_cast<uint8_t>(arena_[at]) != (inside[at] ? kPoisonByte : kGuardByte))
-      throw Error(ErrorKind::kInternal, "program: a kernel wrote outside its result, at arena byte " +
-                                            std::to_string(at));
+      throw Error(ErrorKind::kInternal,
+                  "program: a kernel wrote outside its result, at arena byte " + std::to_string(at));
 }
 
 }  // namespace kvasir

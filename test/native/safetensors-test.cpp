@@ -161,7 +161,8 @@ void s4_extremes(Reader& reader) {
     for (int i = 0; i < 1'000'000; ++i) pairs += (i ? ",\"" : "\"") + std::to_string(i) + "\":\"\"";
     reader.refuses(safetensors(pairs + "}}"), kFormat, "__metadata__");
     for (size_t size : {size_t{4097}, size_t{1'000'000}})
-      reader.refuses_header(header({entry(std::string(size, 'k'), "U8", "[1]", 0, 1)}), "a tensor's name", "", 1);
+      reader.refuses_header(header({entry(std::string(size, 'k'), "U8", "[1]", 0, 1)}), "a tensor's name", "",
+                            1);
     CHECK(reader.opens(header({entry(std::string(4096, 'k'), "U8", "[1]", 0, 1)}), 1)->tensors.size() == 1);
     reader.refuses_header("{\"a\":{\"" + std::string(1000, 'f') + "\":1}}", "entry", "a");
     reader.refuses_header("{\"__metadata__\":{\"a\":\"" + std::string(5'000'000, 'v') + "\"}}",

@@ -2,8 +2,8 @@
 
 // Softmax as a stream: scores of one row and key tile become weights relative to the largest score so far.
 //
-// Scores are in units of log2, so that weights are powers of two. One row at a time: mask and maximum over its
-// scores (up to 512 bytes, in the first-level cache), then weights in place, their sums kept by lane.
+// Scores are in units of log2, so that weights are powers of two. One row at a time: mask and maximum over
+// its scores (up to 512 bytes, in the first-level cache), then weights in place, their sums kept by lane.
 
 #include "device/cpu/vector.h"
 #include "kernels/attention/attention.h"
@@ -36,8 +36,8 @@ static inline float reference_of(float maximum) { return maximum == kNoScore ? 0
 
 // How products of q and k become scores, in units of log2.
 struct ScoreRule {
-  float q_scale;       // of q
-  float softcap;       // score = softcap tanh(score), where not 0
+  float q_scale;        // of q
+  float softcap;        // score = softcap tanh(score), where not 0
   const float* slopes;  // (H,) or null
 };
 

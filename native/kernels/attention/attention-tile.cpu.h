@@ -1,11 +1,12 @@
 #pragma once
 
-// One query tile: up to kTileRows rows of one sequence and key/value head, and their sums over a segment of keys.
+// One query tile: up to kTileRows rows of one sequence and key/value head, and their sums over a segment of
+// keys.
 //
-// A row is a query head of a token. The rows of a sequence and key/value head are numbered token by token, the heads
-// of the group side by side; tiles are cut from that numbering, and groups of kGroupRows rows (attention-products)
-// from the tile. For each tile of keys: scores block by block, each block for all groups while it is in the
-// first-level cache; weights row by row; weighted values group by group.
+// A row is a query head of a token. The rows of a sequence and key/value head are numbered token by token,
+// the heads of the group side by side; tiles are cut from that numbering, and groups of kGroupRows rows
+// (attention-products) from the tile. For each tile of keys: scores block by block, each block for all groups
+// while it is in the first-level cache; weights row by row; weighted values group by group.
 
 #include "kernels/attention/attention-products.cpu.h"
 #include "kernels/attention/attention-softmax.cpu.h"
@@ -13,18 +14,18 @@
 
 namespace kvasir::KVASIR_ISA {
 
-// Whole groups of rows: enough to use a block of keys often once it is in the first-level cache, few enough that
-// sums and scores stay in the second.
-constexpr int64_t kTileRows = 48;
+// Whole groups of rows: enough to use a block of keys often once it is in the first-level cache, few enough
+// that sums and scores stay in the second.
+constexpr int64_t kTileRows = 24;
 constexpr int64_t kMaxHeadSize = 256;
 
-// Keys whose sums are formed from nothing and then added to those of the segments before, so that any thread can
-// compute any segment. Counted in absolute positions.
+// Keys whose sums are formed from nothing and then added to those of the segments before, so that any thread
+// can compute any segment. Counted in absolute positions.
 constexpr int64_t kSegment = 512;
 static_assert(kSegment % kKeyTile == 0 && kTileRows % kGroupRows == 0);
 
-// Blocks of keys or values between a load and the prefetch beside it.
-constexpr int64_t kBlocksAhead = 1;
+// Blocks of keys or of values from a load to the prefetch beside it.
+constexpr int64_t kPiecesAhead = 2;
 
 // Sums of a tile's rows over some of their keys.
 struct RowSums {
@@ -52,15 +53,19 @@ static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Rows of the group that starts at `row`.
-static inline int64_t group_rows(const QueryTile& tile, int64_t row) { return smaller(kGroupRows, tile.rows - row); }
+static inline int64_t group_rows(const QueryTile& tile, int64_t row) {
+  return smaller(kGroupRows, tile.rows - row);
+}
 
-static void load_queries(const Attention& a, const QueryTile& tile, const ScoreRule& rule, TileScratch& scratch) {
+static void load_queries(const Attention& a, const QueryTile& tile, const ScoreRule& rule,
+                         TileScratch& scratch) {
   const StepTables& t = a.tables;
   const int64_t group = a.H / a.cache.KH;
   const int64_t start = t.query_starts[tile.sequence], tokens = t.query_starts[tile.sequence + 1] - start;
   int64_t token = tile.first_row / group, member = tile.first_row % group;
   for (int64_t row = 0; row < tile.rows; row++) {
-    const int64_t head = tile.head * group + member, in_group = row % kGroupRows, rows = group_rows(tile, row - in_group);
+    const int64_t head = tile.head * group + member, in_group = row % kGroupRows,
+                  rows = group_rows(tile, row - in_group);
     const float* q = a.q + (start + token) * a.q_stride + head * a.D;
     float* packed = scratch.q + (row - in_group) * a.D + in_group;
     for (int64_t d = 0; d < a.D; d++) packed[d * rows] = q[d] * rule.q_scale;
@@ -80,7 +85,8 @@ static void store_outputs(const Attention& a, const QueryTile& tile, const RowSu
     float* y = a.y + (start + token) * a.y_stride + (tile.head * group + member) * a.D;
     const Vec weight = broadcast(sums.weight[row]);
     for (int64_t d = 0; d < a.D; d += kWidth) {
-      // A zero's sign could depend on keys that the row does not see (0 times a negative value): none is left.
+      // A zero's sign could depend on keys that the row does not see (0 times a negative value): none is
+      // left.
       const Vec mean = load(sums.y + row * DP + d) / weight + zero();
       store_partial(y + d, mean, static_cast<int>(smaller(kWidth, a.D - d)));
     }
@@ -88,49 +94,55 @@ static void store_outputs(const Attention& a, const QueryTile& tile, const RowSu
   }
 }
 
-// A tile of keys as blocks: those of [begin, end) in absolute positions.
+// The blocks of a tile of keys, from the one that holds position `begin` to the one that holds `end` - 1.
 template <typename T>
 struct KeyBlocks {
-  int64_t start, begin, end;  // the tile's start; what any of the rows sees of it
+  int64_t start, begin, end;  // absolute positions: the tile's start, and what any row sees of it
   int64_t count;
-  const T* keys[kTileBlocks];    // from the block of `begin` on
-  const T* values[kTileBlocks];
-  const T* next2; const T* next;  // the block of keys after the tile, or one of these
+  // In the order they are read: keys of each block, values of each, keys after the tile. What is prefetched
+  // beside a piece is the one kPiecesAhead after it.
+  const T* pieces[2 * kTileBlocks + kPiecesAhead];
 
   int64_t block_start(int64_t i) const { return (begin / kBlockTokens + i) * kBlockTokens; }
-  const T* ahead_of_keys(int64_t i) const { return i + 2 < count ? keys[i + 2] : values[i + 2 - count < count ? i + 2 - count : 0]; }
-  const T* ahead_of_values(int64_t i) const { return i + 2 < count ? values[i + 2] : i+2==count? next : next2; }
+  const T* keys(int64_t i) const { return pieces[i]; }
+  const T* values(int64_t i) const { return pieces[count + i]; }
+  const T* ahead_of_keys(int64_t i) const { return pieces[i + kPiecesAhead]; }
+  const T* ahead_of_values(int64_t i) const { return pieces[count + i + kPiecesAhead]; }
 };
 
 template <typename T>
-static KeyBlocks<T> key_blocks(const Attention& a, const QueryTile& tile, int64_t start, int64_t first, int64_t last) {
+static KeyBlocks<T> key_blocks(const Attention& a, const QueryTile& tile, int64_t start, int64_t first,
+                               int64_t last) {
   const int32_t* table = a.tables.block_tables + tile.sequence * a.tables.W;
   KeyBlocks<T> blocks;
   blocks.start = start;
   blocks.begin = larger(start, first);
   blocks.end = smaller(start + kKeyTile, last);
-  const int64_t first_block = blocks.begin / kBlockTokens;
-  blocks.count = (blocks.end + kBlockTokens - 1) / kBlockTokens - first_block;
-  for (int64_t i = 0; i < blocks.count; i++) {
-    blocks.keys[i] = reinterpret_cast<const T*>(a.cache.keys(table[first_block + i], tile.head));
-    blocks.values[i] = reinterpret_cast<const T*>(a.cache.values(table[first_block + i], tile.head));
+  const int64_t first_block = blocks.begin / kBlockTokens, last_block = (last - 1) / kBlockTokens;
+  blocks.count = (blocks.end - 1) / kBlockTokens + 1 - first_block;
+  const T** piece = blocks.pieces;
+  for (int64_t i = 0; i < blocks.count; i++)
+    *piece++ = reinterpret_cast<const T*>(a.cache.keys(table[first_block + i], tile.head));
+  for (int64_t i = 0; i < blocks.count; i++)
+    *piece++ = reinterpret_cast<const T*>(a.cache.values(table[first_block + i], tile.head));
+  for (int64_t i = 0; i < kPiecesAhead; i++) {
+    const int64_t next = smaller(first_block + blocks.count + i, last_block);
+    *piece++ = reinterpret_cast<const T*>(a.cache.keys(table[next], tile.head));
   }
-  const int64_t next = blocks.end < last ? first_block + blocks.count : first_block;
-  blocks.next = reinterpret_cast<const T*>(a.cache.keys(table[next], tile.head));
-  const int64_t next2 = blocks.end +32 < last ? first_block + blocks.count+1 : first_block; blocks.next2 = reinterpret_cast<const T*>(a.cache.keys(table[next2], tile.head));
   return blocks;
 }
 
 template <typename T>
-static void form_scores(const Attention& a, const QueryTile& tile, const KeyBlocks<T>& blocks, TileScratch& scratch) {
+static void form_scores(const Attention& a, const QueryTile& tile, const KeyBlocks<T>& blocks,
+                        TileScratch& scratch) {
   for (int64_t i = 0; i < blocks.count; i++) {
     const int64_t start = blocks.block_start(i);
     for (int64_t row = 0; row < tile.rows; row += kGroupRows) {
       const int64_t rows = group_rows(tile, row);
       if (scratch.last[row + rows - 1] <= start || scratch.first[row] >= start + kBlockTokens) continue;
-      const ScoreProduct<T> product{scratch.q + row * a.D, blocks.keys[i], blocks.ahead_of_keys(i),
+      const ScoreProduct<T> product{scratch.q + row * a.D, blocks.keys(i), blocks.ahead_of_keys(i),
                                     scratch.p + row * kKeyTile + (start - blocks.start), a.D};
-      kProducts<T>.scores[rows - 1](product);
+      kProductKernels<T>.scores[rows - 1](product);
     }
   }
 }
@@ -155,8 +167,8 @@ static void form_weights(const ScoreRule& rule, ScoreRow s, int64_t start, int64
 }
 
 template <typename T>
-static void add_key_tile(const Attention& a, const QueryTile& tile, const ScoreRule& rule, const KeyBlocks<T>& blocks,
-                         TileScratch& scratch, const RowSums& sums) {
+static void add_key_tile(const Attention& a, const QueryTile& tile, const ScoreRule& rule,
+                         const KeyBlocks<T>& blocks, TileScratch& scratch, const RowSums& sums) {
   const int64_t DP = KvCacheLayer::padded(a.D), start = blocks.start;
   form_scores(a, tile, blocks, scratch);
   for (int64_t row = 0; row < tile.rows; row += kGroupRows) {
@@ -167,17 +179,19 @@ static void add_key_tile(const Attention& a, const QueryTile& tile, const ScoreR
     const ScoreRow range{nullptr, first / kWidth * kWidth, (last + kWidth - 1) / kWidth * kWidth, 0, 0};
     for (int64_t r = row; r < row + rows; r++) form_weights(rule, range, start, r, scratch, sums);
 
-    ValueProduct<T> product{scratch.p + row * kKeyTile, {}, {}, scratch.rescale + row, sums.y + row * DP, first, last, DP};
+    ValueProduct<T> product{scratch.p + row * kKeyTile, {},    {},   scratch.rescale + row,
+                            sums.y + row * DP,          first, last, DP};
     for (int64_t i = 0; i < blocks.count; i++) {
       const int64_t place = (blocks.block_start(i) - start) / kBlockTokens;
-      product.values[place] = blocks.values[i];
+      product.values[place] = blocks.values(i);
       product.ahead[place] = blocks.ahead_of_values(i);
     }
-    kProducts<T>.values[rows - 1](product);
+    kProductKernels<T>.values[rows - 1](product);
   }
 }
 
-// Sums over the positions of `segment` that the rows see; load_queries has been called. Unfinished when aborted.
+// Sums over the positions of `segment` that the rows see; load_queries has been called. Unfinished when
+// aborted.
 template <typename T>
 static void attend_segment(const Attention& a, const QueryTile& tile, const ScoreRule& rule, int64_t segment,
                            TileScratch& scratch, const RowSums& sums, const Execution& execution) {
@@ -190,7 +204,8 @@ static void attend_segment(const Attention& a, const QueryTile& tile, const Scor
   const int64_t last = smaller(scratch.last[tile.rows - 1], (segment + 1) * kSegment);
   for (int64_t start = first / kKeyTile * kKeyTile; start < last && !execution.aborted(); start += kKeyTile)
     add_key_tile(a, tile, rule, key_blocks<T>(a, tile, start, first, last), scratch, sums);
-  for (int64_t row = 0; row < tile.rows; row++) sums.weight[row] = reduce_add(load(scratch.lanes + row * kWidth));
+  for (int64_t row = 0; row < tile.rows; row++)
+    sums.weight[row] = reduce_add(load(scratch.lanes + row * kWidth));
 }
 
 }  // namespace kvasir::KVASIR_ISA

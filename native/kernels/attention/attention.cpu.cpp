@@ -1,11 +1,11 @@
 // Attention on the CPU.
 //
-// Work is divided into query tiles: up to 48 rows (query heads of a group times tokens) of one sequence and key/value
-// head, so that each block of the cache is read once for all of them. A thread takes one tile after another, the
-// longest of a head first. A tile goes over its keys in segments of 512 positions, each summed from nothing and then
-// added to those before, in order. Where there are fewer tiles than would keep all threads busy (long contexts, few
-// heads) the segments themselves are handed out, and added by the calling thread in the same order, so that the
-// results are the same.
+// Work is divided into query tiles: up to 48 rows (query heads of a group times tokens) of one sequence and
+// key/value head, so that each block of the cache is read once for all of them. A thread takes one tile after
+// another, the longest of a head first. A tile goes over its keys in segments of 512 positions, each summed
+// from nothing and then added to those before, in order. Where there are fewer tiles than would keep all
+// threads busy (long contexts, few heads) the segments themselves are handed out, and added by the calling
+// thread in the same order, so that the results are the same.
 //
 // Bytes moved by a decode step: the cache of each sequence, once.
 
@@ -38,7 +38,9 @@ ThreadSpace& space_of(const Execution& execution, int64_t thread) {
 RowSums sums_in(SumSpace& space, int64_t i, int64_t rows, int64_t DP) {
   return {space.y + i * rows * DP, space.weight + i * rows, space.maximum + i * rows};
 }
-int64_t sums_per_space(int64_t rows, int64_t DP) { return smaller(kTileRows / rows, kTileRows * kMaxHeadSize / (rows * DP)); }
+int64_t sums_per_space(int64_t rows, int64_t DP) {
+  return smaller(kTileRows / rows, kTileRows * kMaxHeadSize / (rows * DP));
+}
 
 void clear(const RowSums& sums, int64_t rows, int64_t DP) {
   std::memset(sums.y, 0, static_cast<size_t>(rows * DP) * sizeof(float));
@@ -53,7 +55,8 @@ void add_segment(const RowSums& total, const RowSums& segment, int64_t rows, int
   for (int64_t row = 0; row < rows; row++) {
     const float before = total.maximum[row], its = segment.maximum[row];
     const float maximum = its > before ? its : before, reference = reference_of(maximum);
-    const Vec a = exp2_of_negative(broadcast(before - reference)), b = exp2_of_negative(broadcast(its - reference));
+    const Vec a = exp2_of_negative(broadcast(before - reference)),
+              b = exp2_of_negative(broadcast(its - reference));
     for (int64_t i = row * DP; i < (row + 1) * DP; i += kWidth)
       store(total.y + i, fma(load(total.y + i), a, load(segment.y + i) * b));
     total.weight[row] = total.weight[row] * reduce_max(a) + segment.weight[row] * reduce_max(b);
@@ -61,8 +64,8 @@ void add_segment(const RowSums& total, const RowSums& segment, int64_t rows, int
   }
 }
 
-// A call's query tiles are numbered sequence by sequence, head by head. A sequence has one number more than it needs
-// where that lets its first be computed from the tokens before it; the tiles left over are empty.
+// A call's query tiles are numbered sequence by sequence, head by head. A sequence has one number more than
+// it needs where that lets its first be computed from the tokens before it; the tiles left over are empty.
 struct TileNumbers {
   const Attention& a;
 
@@ -118,7 +121,8 @@ void attend_tile(const Attention& a, const QueryTile& tile, const ScoreRule& rul
                  const Execution& execution) {
   if (tile.rows == 0) return;
   const int64_t DP = KvCacheLayer::padded(a.D);
-  const RowSums segment = sums_in(space.segment, 0, tile.rows, DP), total = sums_in(space.total, 0, tile.rows, DP);
+  const RowSums segment = sums_in(space.segment, 0, tile.rows, DP),
+                total = sums_in(space.total, 0, tile.rows, DP);
   const Segments segments = segments_of(a, tile);
   load_queries(a, tile, rule, space.tile);
   clear(total, tile.rows, DP);

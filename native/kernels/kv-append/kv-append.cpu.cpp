@@ -1,9 +1,9 @@
 // Appending to the paged cache on the CPU.
 //
 // A run is a stretch of a sequence's tokens whose positions lie in one block. Work is divided into pairs of a
-// key/value head and the runs that start among 32 tokens, together with the query heads of that group: two tokens of
-// a run share the cache lines of every channel of their keys, so one thread writes them all. A few tokens are done
-// by the calling thread.
+// key/value head and the runs that start among 32 tokens, together with the query heads of that group: two
+// tokens of a run share the cache lines of every channel of their keys, so one thread writes them all. A few
+// tokens are done by the calling thread.
 //
 // Bound by the key's stores, one a channel and token; reads k and v once, q is read and written once.
 
@@ -31,22 +31,35 @@ void store_element(float* p, float x) { *p = x; }
 void store_element(uint16_t* p, float x) { *p = to_bf16(x); }
 
 template <typename T>
-void append_run(const KvAppend& a, const Run& run, int64_t head) {
-  const int64_t D = a.cache.D, DP = KvCacheLayer::padded(D);
+void append_keys(const KvAppend& a, const Run& run, int64_t head) {
+  const int64_t D = a.cache.D;
   T* keys = reinterpret_cast<T*>(a.cache.keys(run.block, head)) + run.place;
-  T* values = reinterpret_cast<T*>(a.cache.values(run.block, head)) + run.place * DP;
   float rotated[kMaxHeadSize];
-  for (int64_t n = run.begin; n < run.end; n++, keys++, values += DP) {
+  for (int64_t n = run.begin; n < run.end; n++, keys++) {
     const float* k = a.k + n * a.k_stride + head * D;
-    const float* v = a.v + n * a.v_stride + head * D;
     if (a.table != nullptr) {
       rotate_head(k, a.table + n * 2 * a.P, D, a.P, a.interleaved, rotated);
       k = rotated;
     }
     for (int64_t d = 0; d < D; d++) store_element(keys + d * kBlockTokens, k[d]);
+  }
+}
+
+template <typename T>
+void append_values(const KvAppend& a, const Run& run, int64_t head) {
+  const int64_t D = a.cache.D, DP = KvCacheLayer::padded(D);
+  T* values = reinterpret_cast<T*>(a.cache.values(run.block, head)) + run.place * DP;
+  for (int64_t n = run.begin; n < run.end; n++, values += DP) {
+    const float* v = a.v + n * a.v_stride + head * D;
     for (int64_t d = 0; d < D; d++) store_element(values + d, v[d]);
     for (int64_t d = D; d < DP; d++) values[d] = 0;
   }
+}
+
+template <typename T>
+void append_run(const KvAppend& a, const Run& run, int64_t head) {
+  append_keys<T>(a, run, head);
+  append_values<T>(a, run, head);
 }
 
 void rotate_queries(const KvAppend& a, const Run& run, int64_t head) {

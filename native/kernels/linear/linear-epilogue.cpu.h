@@ -5,27 +5,27 @@
 #include "device/cpu/rows.h"
 #include "kernels/activation/activation-vector.h"
 #include "kernels/linear/linear.h"
-#include "runtime/panels.h"
 
 namespace kvasir::KVASIR_ISA {
 
-// The sums (rows, 32) of rows m, m + 1, ... and outputs n to n + 31; gated: of G, then those of U.
+// The sums (rows, columns) of rows m, m + 1, ... and outputs n, n + 1, ...: of W; gated: of G, and those of U.
+// Columns from output N on are padding.
 struct TileSums {
   const float* first;
   const float* second;
   int64_t m, n;
-  int rows;
+  int rows, columns;
 };
 
 using Epilogue = void(const Linear&, const TileSums&);
 
 template <Activation kActivation, bool kGated>
 static void finish_tile(const Linear& p, const TileSums& tile) {
-  const int64_t outputs = p.N - tile.n < kPanelRows ? p.N - tile.n : kPanelRows;
+  const int64_t outputs = p.N - tile.n < tile.columns ? p.N - tile.n : tile.columns;
   const float* bias = p.bias ? p.bias + tile.n : nullptr;
   for (int r = 0; r < tile.rows; r++) {
-    const float* first = tile.first + r * kPanelRows;
-    const float* second = tile.second + r * kPanelRows;
+    const float* first = tile.first + r * tile.columns;
+    const float* second = tile.second + r * tile.columns;
     const float* residual = p.residual ? p.residual + (tile.m + r) * p.residual_stride + tile.n : nullptr;
     float* y = p.y + (tile.m + r) * p.y_stride + tile.n;
     for_each_vector(outputs, [&](int64_t c, auto lanes) {
@@ -44,19 +44,19 @@ static void finish_tile(const Linear& p, const TileSums& tile) {
 }
 
 template <Activation kActivation>
-static inline Epilogue* epilogue(bool gated) {
+static inline Epilogue* gated_or_not(bool gated) {
   return gated ? finish_tile<kActivation, true> : finish_tile<kActivation, false>;
 }
 
 static inline Epilogue* select_epilogue(Activation activation, bool gated) {
   switch (activation) {
     case Activation::kNone: break;
-    case Activation::kRelu: return epilogue<Activation::kRelu>(gated);
-    case Activation::kGelu: return epilogue<Activation::kGelu>(gated);
-    case Activation::kGeluTanh: return epilogue<Activation::kGeluTanh>(gated);
-    case Activation::kSilu: return epilogue<Activation::kSilu>(gated);
+    case Activation::kRelu: return gated_or_not<Activation::kRelu>(gated);
+    case Activation::kGelu: return gated_or_not<Activation::kGelu>(gated);
+    case Activation::kGeluTanh: return gated_or_not<Activation::kGeluTanh>(gated);
+    case Activation::kSilu: return gated_or_not<Activation::kSilu>(gated);
   }
-  return epilogue<Activation::kNone>(gated);
+  return gated_or_not<Activation::kNone>(gated);
 }
 
 }  // namespace kvasir::KVASIR_ISA

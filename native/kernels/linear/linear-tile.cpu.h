@@ -1,9 +1,9 @@
 #pragma once
 
-// The sums of one tile: a few rows of x with the 32 outputs of a panel, over the whole of K.
+// The sums of one tile: a few rows of x with the outputs of a panel, or of half a panel, over the whole of K.
 //
-// All sums of the tile stay in registers; a pair of columns of the panel is loaded (and widened to f32) once and
-// used for every row.
+// All sums of the tile stay in registers. A pair of columns of the panel is loaded (and widened to f32) once and used
+// for every row; each sum takes its products with k ascending, so that it does not depend on the tile's form.
 
 #include <utility>
 
@@ -15,39 +15,28 @@ namespace kvasir::KVASIR_ISA {
 // Vectors that make up a column of a panel.
 constexpr int kPanelVectors = static_cast<int>(kPanelRows) / kWidth;
 
-// A tile of more than kWideRows rows covers kTileVectors of them at a time: as many sums as leave registers for the
-// weights and one element of x. One of fewer rows covers all, and so reads the panel once, in address order.
-// From kFetchRows rows on (by the size of a weight) arithmetic takes longer than memory, and a tile fetches weights
-// ahead. Measured, 12 rows of f32: 18 % faster; 4 rows: 40 % slower.
+// A tile has up to kTileRows rows by kTileVectors vectors, as many sums as leave registers for the weights and one
+// element of x. Up to kWideRows rows are one tile as wide as the panel, which so is read once, in address order.
 #if defined(__AVX512F__)  // 32 registers
 constexpr int kTileRows = 12, kTileVectors = 2, kWideRows = 12;
-template <typename Element>
-constexpr int kFetchRows = sizeof(Element) == 4 ? 7 : 5;
 #elif defined(__AVX2__)  // 16 registers
 constexpr int kTileRows = 6, kTileVectors = 2, kWideRows = 2;
-#ifndef F2
-#define F2 3
-#endif
-template <typename Element>
-constexpr int kFetchRows = F2;
-#else  // 16 registers, and a product needs one of its own
+#else  // 16 registers, of which a product takes one
 constexpr int kTileRows = 2, kTileVectors = 4, kWideRows = 1;
-template <typename Element>
-constexpr int kFetchRows = 3;
 #endif
 
-// Rows of x come packed in blocks of kBlockColumns columns, in each block one row after another: 64 bytes, so that
-// packing copies whole lines. (A single row is packed as it lies.)
+// Rows of x come in blocks of kBlockColumns columns, in each block one row after another: 64 bytes of a row, so that
+// packing copies whole lines. (A single row is such a sequence of blocks as it lies.)
 constexpr int64_t kBlockColumns = 16;
 
-// Weights to bring into the cache while a tile is multiplied: for each line of the panel at hand one at `next`,
-// which then moves on by `step` bytes.
+// Weights brought into the cache while a tile is multiplied: for each line of the panel that the tile reads, the one
+// at `next`, which then moves on by `step` bytes.
 struct Fetch {
   const char* next;
   int64_t step;
 };
 
-// How a weight type's panel is read: column C (0 or 1) of a pair of columns, in vector v of the panel's rows.
+// How a weight type's panel is read: column C (0 or 1) of a pair of columns, vector v of the panel's rows.
 struct F32Weights {
   using Element = float;
   template <int C>
@@ -74,27 +63,46 @@ struct BF16Weights {
   }
 };
 
+// Adds column C of a pair. The fewer of rows and vectors stay in registers while the others pass. (Every loop over
+// `sums`, here and below, is unrolled: one that is not would put them all into memory.)
 template <typename W, int C, int kRows, int kVectors>
 static inline void add_column(const float* x, const typename W::Element* pair, int v0,
                               Vec (&sums)[kRows][kVectors]) {
-  Vec w[kVectors];
+  if constexpr (kRows < kVectors) {
+    Vec a[kRows];
 #pragma GCC unroll 32
-  for (int v = 0; v < kVectors; v++) w[v] = W::template load_column<C>(pair, v0 + v);
+    for (int r = 0; r < kRows; r++) a[r] = broadcast(x[r * kBlockColumns + C]);
 #pragma GCC unroll 32
-  for (int r = 0; r < kRows; r++) {
-    const Vec a = broadcast(x[r * kBlockColumns + C]);
+    for (int v = 0; v < kVectors; v++) {
+      const Vec w = W::template load_column<C>(pair, v0 + v);
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; v++) sums[r][v] = fma(a, w[v], sums[r][v]);
+      for (int r = 0; r < kRows; r++) sums[r][v] = fma(a[r], w, sums[r][v]);
+    }
+  } else {
+    Vec w[kVectors];
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; v++) w[v] = W::template load_column<C>(pair, v0 + v);
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; r++) {
+      const Vec a = broadcast(x[r * kBlockColumns + C]);
+#pragma GCC unroll 32
+      for (int v = 0; v < kVectors; v++) sums[r][v] = fma(a, w[v], sums[r][v]);
+    }
   }
 }
 
-// Vectors v0 to v0 + kVectors - 1 of the tile. (Every loop over `sums` is unrolled: one that is not would put them
-// all into memory.)
+// result[r][c] = sum_k x[r][k] W[c][k], rows of kVectors * kWidth, for the outputs c of vectors v0, v0 + 1, ... of
+// the panel.
+using MultiplyTile = void(const float* x, const void* panel, int64_t K, int v0, Fetch fetch, float* result);
+
 template <typename W, int kRows, int kVectors>
-static inline void multiply_vectors(const float* x, const typename W::Element* pair, int64_t K, int v0, Fetch fetch,
-                                    float* y) {
-  constexpr int kLines =
-      2 * static_cast<int>(kPanelRows * sizeof(typename W::Element)) / 64 * kVectors / kPanelVectors;
+static void multiply_tile(const float* x, const void* panel, int64_t K, int v0, Fetch fetch, float* result) {
+  using Element = typename W::Element;
+  constexpr int kPairLines = static_cast<int>(2 * kPanelRows * sizeof(Element)) / 64 * kVectors / kPanelVectors;
+  // With fewer rows memory is the limit, and what the processor prefetches by itself is best: 4 rows of f32 took
+  // 40 % longer with a fetch.
+  constexpr bool kFetches = kVectors < kPanelVectors || kRows >= 5;
+  const Element* pair = static_cast<const Element*>(panel);
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
@@ -104,10 +112,10 @@ static inline void multiply_vectors(const float* x, const typename W::Element* p
     const int64_t columns = K - k < kBlockColumns ? K - k : kBlockColumns;
     const float* a = x;
     for (const float* end = a + columns / 2 * 2; a != end; a += 2, pair += 2 * kPanelRows) {
-      if constexpr (kRows >= kFetchRows<typename W::Element>) {
+      if constexpr (kFetches) {
 #pragma GCC unroll 4
-        for (int i = 0; i < kLines; i++) __builtin_prefetch(fetch.next + i * fetch.step, 0, 2);
-        fetch.next += kLines * fetch.step;
+        for (int i = 0; i < kPairLines; i++) __builtin_prefetch(fetch.next + i * fetch.step, 0, 2);
+        fetch.next += kPairLines * fetch.step;
       }
       add_column<W, 0>(a, pair, v0, sums);
       add_column<W, 1>(a, pair, v0, sums);
@@ -117,33 +125,25 @@ static inline void multiply_vectors(const float* x, const typename W::Element* p
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; v++) store(y + r * kPanelRows + (v0 + v) * kWidth, sums[r][v]);
+    for (int v = 0; v < kVectors; v++) store(result + (r * kVectors + v) * kWidth, sums[r][v]);
 }
 
-// sums[r][n] = sum_k x[r][k] panel[n][k] for the rows of x and n from 0 to 31.
-using MultiplyTile = void(const float* x, const void* panel, int64_t K, Fetch fetch, float* sums);
-
-template <typename W, int kRows>
-static void multiply_tile(const float* x, const void* panel, int64_t K, Fetch fetch, float* sums) {
-  constexpr int kVectors = kRows <= kWideRows ? kPanelVectors : kTileVectors;
-  const int64_t bytes = panel_bytes(sizeof(typename W::Element) == 4 ? DType::kF32 : DType::kF16, K);
-  for (int v0 = 0; v0 < kPanelVectors; v0 += kVectors) {
-    multiply_vectors<W, kRows, kVectors>(x, static_cast<const typename W::Element*>(panel), K, v0, fetch, sums);
-    fetch.next += bytes / 64 * fetch.step * kVectors / kPanelVectors;
-  }
-}
-
-// By the number of rows less one.
+// multiply_tile for 1, 2, ... rows.
+template <int kCount>
 struct TileKernels {
-  MultiplyTile* by_rows[kTileRows];
+  MultiplyTile* by_rows[kCount];
 };
 
-template <typename W, int... kRows>
-static constexpr TileKernels tile_kernels(std::integer_sequence<int, kRows...>) {
-  return {{multiply_tile<W, kRows + 1>...}};
+template <typename W, int kVectors, int... kIndices>
+static constexpr TileKernels<sizeof...(kIndices)> list_tiles(std::integer_sequence<int, kIndices...>) {
+  return {{multiply_tile<W, kIndices + 1, kVectors>...}};
 }
 
 template <typename W>
-constexpr TileKernels kTileKernels = tile_kernels<W>(std::make_integer_sequence<int, kTileRows>());
+constexpr TileKernels<kWideRows> kWideTiles =
+    list_tiles<W, kPanelVectors>(std::make_integer_sequence<int, kWideRows>());
+
+template <typename W>
+constexpr TileKernels<kTileRows> kTiles = list_tiles<W, kTileVectors>(std::make_integer_sequence<int, kTileRows>());
 
 }  // namespace kvasir::KVASIR_ISA

@@ -1,5 +1,5 @@
-// Table of rotary angles on the CPU: tokens are divided among threads. Bound by the f64 sine and cosine, 20 to 40 ns
-// a pair.
+// Table of rotary angles on the CPU: tokens are divided among threads. Bound by the f64 sine and cosine, 20
+// to 40 ns a pair.
 
 #include "kernels/rope-table/rope-table.h"
 
@@ -9,7 +9,7 @@
 
 namespace kvasir::KVASIR_ISA {
 
-// Pairs a chunk handles at least, about 10 us of work.
+// Pairs a chunk handles at least, about 5 us of work.
 static constexpr int64_t kChunkPairs = 256;
 
 void rope_table(const RopeTable& r, Execution& execution) {

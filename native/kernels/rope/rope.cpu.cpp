@@ -1,5 +1,5 @@
-// Rotary embedding on the CPU: tokens are divided among threads, one head after another within a token. Bound by
-// memory: reads and writes x once.
+// Rotary embedding on the CPU: tokens are divided among threads, one head after another within a token. Bound
+// by memory: reads and writes x once.
 
 #include "kernels/rope/rope.h"
 

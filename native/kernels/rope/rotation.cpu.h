@@ -1,13 +1,14 @@
 #pragma once
 
-// The rotation of one head's channels. Products are rounded before they are summed, on every instruction set and
-// in both layouts, so a head's bits depend on neither.
+// The rotation of one head's channels. Products are rounded before they are summed, on every instruction set
+// and in both layouts, so a head's bits depend on neither.
 
 #include "device/cpu/vector.h"
 
 namespace kvasir::KVASIR_ISA {
 
-static inline void rotate_halves(const float* x, const float* cosines, const float* sines, int64_t P, float* y) {
+static inline void rotate_halves(const float* x, const float* cosines, const float* sines, int64_t P,
+                                 float* y) {
   int64_t i = 0;
   for (; i + kWidth <= P; i += kWidth) {
     const Vec a = load(x + i), b = load(x + P + i), c = load(cosines + i), s = load(sines + i);
@@ -22,7 +23,8 @@ static inline void rotate_halves(const float* x, const float* cosines, const flo
   store_partial(y + P + i, b * c + a * s, n);
 }
 
-static inline void rotate_pairs(const float* x, const float* cosines, const float* sines, int64_t P, float* y) {
+static inline void rotate_pairs(const float* x, const float* cosines, const float* sines, int64_t P,
+                                float* y) {
   for (int64_t i = 0; i < P; i++) {
     const float a = x[2 * i], b = x[2 * i + 1];
     y[2 * i] = a * cosines[i] - b * sines[i];
@@ -31,7 +33,8 @@ static inline void rotate_pairs(const float* x, const float* cosines, const floa
 }
 
 // Rotates the first 2P of D channels by a row of the table (2P) and copies the others; y may be x.
-static inline void rotate_head(const float* x, const float* table, int64_t D, int64_t P, bool interleaved, float* y) {
+static inline void rotate_head(const float* x, const float* table, int64_t D, int64_t P, bool interleaved,
+                               float* y) {
   if (interleaved)
     rotate_pairs(x, table, table + P, P, y);
   else
