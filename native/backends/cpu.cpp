@@ -318,6 +318,9 @@ double CpuBackend::probe_fma() {
 
 double CpuBackend::probe_read(int64_t bytes) {
   bytes = std::max<int64_t>(bytes >> 20, 1) << 20;
+  // Every page is about to be touched.
+  if (static_cast<uint64_t>(bytes) > platform::available_memory())
+    throw Error(ErrorKind::kOutOfMemory, "probeRead: " + std::to_string(bytes) + " bytes are not available");
   std::byte* memory = allocate(bytes);
   std::memset(memory, 1, static_cast<size_t>(bytes));
   Execution execution{pool_, nullptr, nullptr};

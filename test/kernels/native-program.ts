@@ -33,8 +33,7 @@ export class NativeProgram implements Disposable {
     const { isa, threads = 2, cacheDtype = 'f32', numBlocks = 64, maxTokens = 640, checked = true } = options
     this.graph = optimize(recorded, options)
     this.#backend = new (addon().Backend)({ threads, isa })
-    this.#store = new (addon().WeightStore)()
-    for (const value of this.graph.values) if (value.kind === 'weight') this.#storeWeight(value, weights)
+    this.#store = storeWeights(this.graph, weights)
     const layers = attentionLayers(recorded)
     const cache = layers.length > 0 ? new (addon().KvCache)({ layers, numBlocks, dtype: cacheDtype }) : null
     const limits = { maxTokens, maxRows: maxTokens, maxSequences: 16, maxBlocks: numBlocks }
@@ -63,15 +62,20 @@ export class NativeProgram implements Disposable {
     const count = rows * ((value.shape[1] as number | undefined) ?? 1)
     return value.dtype === 'i32' ? new Int32Array(count) : new Float32Array(count)
   }
+}
 
-  #storeWeight(value: Value, weights: Weights): void {
-    const cols = (value.shape[1] as number | undefined) ?? 1
-    const parts = value.parts!.map((part) => new Float32Array(weights(part.parameter)))
-    const stored = value.interleaved ? interleave(parts[0], parts[1], cols) : concatenate(parts)
-    const { name, dtype, layout = 'rows' } = value
-    this.#store.declare({ name, dtype, layout, rows: stored.length / cols, cols })
-    this.#store.loadValues(name, stored)
+/** A store with the weights of an optimized graph. */
+export function storeWeights(graph: Graph, weights: Weights): WeightStore {
+  const store = new (addon().WeightStore)()
+  for (const { kind, name, dtype, layout = 'rows', shape, parts, interleaved } of graph.values) {
+    if (kind !== 'weight') continue
+    const cols = (shape[1] as number | undefined) ?? 1
+    const numbers = parts!.map((part) => new Float32Array(weights(part.parameter)))
+    const stored = interleaved ? interleave(numbers[0], numbers[1], cols) : concatenate(numbers)
+    store.declare({ name, dtype, layout, rows: stored.length / cols, cols })
+    store.loadValues(name, stored)
   }
+  return store
 }
 
 function concatenate(parts: Float32Array[]): Float32Array {

@@ -23,6 +23,9 @@ namespace kvasir::KVASIR_ISA {
 constexpr int64_t kKeyTile = 128;
 constexpr int64_t kTileBlocks = kKeyTile / kBlockTokens;
 
+// Channels of q are packed by so many for all rows of a group, 64 bytes a row.
+constexpr int64_t kPackedChannels = 16;
+
 // Rows that share each load, as many as leave registers for a row of the block and one broadcast element. Up
 // to kWideRows of them take four vectors of columns at once instead of two: more sums in flight, longer runs
 // of memory.
@@ -97,7 +100,7 @@ static inline void multiply(const float* a, const T* b, int64_t b_stride, int64_
 // Of one block.
 template <typename T>
 struct ScoreProduct {
-  const float* q;  // (D,rows)
+  const float* q;  // (D/kPackedChannels,rows,kPackedChannels)
   const T* keys;   // (D,kBlockTokens)
   const T* ahead;  // what to prefetch
   float* scores;   // (rows,kBlockTokens), rows kKeyTile apart
@@ -123,7 +126,12 @@ static inline void score_slice(const ScoreProduct<T>& s, int64_t column) {
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) sums[r][v] = zero();
-  multiply<1, kRows>(s.q, s.keys + column, kBlockTokens, s.D, s.ahead + column, sums);
+  for (int64_t d = 0; d < s.D; d += kPackedChannels) {
+    const int64_t steps = s.D - d < kPackedChannels ? s.D - d : kPackedChannels,
+                  offset = d * kBlockTokens + column;
+    multiply<kPackedChannels, 1>(s.q + d * kRows, s.keys + offset, kBlockTokens, steps, s.ahead + offset,
+                                 sums);
+  }
   in_column_order<T>(sums);
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)

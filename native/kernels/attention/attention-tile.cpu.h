@@ -16,7 +16,7 @@ namespace kvasir::KVASIR_ISA {
 
 // Whole groups of rows: enough to use a block of keys often once it is in the first-level cache, few enough
 // that sums and scores stay in the second.
-constexpr int64_t kTileRows = 24;
+constexpr int64_t kTileRows = 48;
 constexpr int64_t kMaxHeadSize = 256;
 
 // Keys whose sums are formed from nothing and then added to those of the segments before, so that any thread
@@ -41,7 +41,7 @@ struct QueryTile {
 
 // A thread's work space for a tile.
 struct alignas(64) TileScratch {
-  float q[kTileRows * kMaxHeadSize];  // groups of rows, each (D,rows of the group), scaled
+  float q[kTileRows * kMaxHeadSize];  // by groups of rows, scaled
   float p[kTileRows * kKeyTile];      // scores, then weights
   float lanes[kTileRows * kWidth];    // sums of weights by lane
   float rescale[kTileRows];
@@ -52,6 +52,21 @@ struct alignas(64) TileScratch {
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static inline int64_t group_size(const Attention& a) { return a.H / a.cache.KH; }
+
+// Positions from first to last - 1.
+struct KeyRange {
+  int64_t first, last;
+};
+
+// What row `row` of a sequence and key/value head sees.
+static inline KeyRange visible_keys(const Attention& a, int64_t sequence, int64_t row) {
+  const StepTables& t = a.tables;
+  const int64_t tokens = t.query_starts[sequence + 1] - t.query_starts[sequence];
+  const int64_t last = t.context_lengths[sequence] - tokens + row / group_size(a) + 1;
+  return {a.window > 0 ? larger(last - a.window, 0) : 0, last};
+}
+
 // Rows of the group that starts at `row`.
 static inline int64_t group_rows(const QueryTile& tile, int64_t row) {
   return smaller(kGroupRows, tile.rows - row);
@@ -59,38 +74,39 @@ static inline int64_t group_rows(const QueryTile& tile, int64_t row) {
 
 static void load_queries(const Attention& a, const QueryTile& tile, const ScoreRule& rule,
                          TileScratch& scratch) {
-  const StepTables& t = a.tables;
-  const int64_t group = a.H / a.cache.KH;
-  const int64_t start = t.query_starts[tile.sequence], tokens = t.query_starts[tile.sequence + 1] - start;
-  int64_t token = tile.first_row / group, member = tile.first_row % group;
+  const int64_t group = group_size(a), DP = KvCacheLayer::padded(a.D);
+  const int64_t start = a.tables.query_starts[tile.sequence];
   for (int64_t row = 0; row < tile.rows; row++) {
-    const int64_t head = tile.head * group + member, in_group = row % kGroupRows,
-                  rows = group_rows(tile, row - in_group);
+    const int64_t token = (tile.first_row + row) / group,
+                  head = tile.head * group + (tile.first_row + row) % group;
+    const int64_t place = row % kGroupRows, rows = group_rows(tile, row - place);
     const float* q = a.q + (start + token) * a.q_stride + head * a.D;
-    float* packed = scratch.q + (row - in_group) * a.D + in_group;
-    for (int64_t d = 0; d < a.D; d++) packed[d * rows] = q[d] * rule.q_scale;
-    const int64_t last = t.context_lengths[tile.sequence] - tokens + token + 1;
-    scratch.last[row] = static_cast<int32_t>(last);
-    scratch.first[row] = static_cast<int32_t>(a.window > 0 ? larger(last - a.window, 0) : 0);
+    float* packed = scratch.q + (row - place) * DP + place * kPackedChannels;
+    for (int64_t d = 0; d < a.D; d += kWidth) {
+      const Vec x = load_partial(q + d, static_cast<int>(smaller(kWidth, a.D - d)));
+      float* to = packed + d / kPackedChannels * rows * kPackedChannels + d % kPackedChannels;
+      store(to, x * broadcast(rule.q_scale));
+    }
+    const KeyRange keys = visible_keys(a, tile.sequence, tile.first_row + row);
+    scratch.first[row] = static_cast<int32_t>(keys.first);
+    scratch.last[row] = static_cast<int32_t>(keys.last);
     scratch.slopes[row] = a.slopes != nullptr ? a.slopes[head] * kLog2E : 0;
-    if (++member == group) member = 0, token++;
   }
 }
 
 static void store_outputs(const Attention& a, const QueryTile& tile, const RowSums& sums) {
-  const int64_t group = a.H / a.cache.KH, DP = KvCacheLayer::padded(a.D);
+  const int64_t group = group_size(a), DP = KvCacheLayer::padded(a.D);
   const int64_t start = a.tables.query_starts[tile.sequence];
-  int64_t token = tile.first_row / group, member = tile.first_row % group;
   for (int64_t row = 0; row < tile.rows; row++) {
-    float* y = a.y + (start + token) * a.y_stride + (tile.head * group + member) * a.D;
+    const int64_t token = (tile.first_row + row) / group,
+                  head = tile.head * group + (tile.first_row + row) % group;
+    float* y = a.y + (start + token) * a.y_stride + head * a.D;
     const Vec weight = broadcast(sums.weight[row]);
     for (int64_t d = 0; d < a.D; d += kWidth) {
-      // A zero's sign could depend on keys that the row does not see (0 times a negative value): none is
-      // left.
+      // + 0: the sign of a zero could come from keys that the row does not see, 0 times a negative value.
       const Vec mean = load(sums.y + row * DP + d) / weight + zero();
       store_partial(y + d, mean, static_cast<int>(smaller(kWidth, a.D - d)));
     }
-    if (++member == group) member = 0, token++;
   }
 }
 
@@ -140,7 +156,8 @@ static void form_scores(const Attention& a, const QueryTile& tile, const KeyBloc
     for (int64_t row = 0; row < tile.rows; row += kGroupRows) {
       const int64_t rows = group_rows(tile, row);
       if (scratch.last[row + rows - 1] <= start || scratch.first[row] >= start + kBlockTokens) continue;
-      const ScoreProduct<T> product{scratch.q + row * a.D, blocks.keys(i), blocks.ahead_of_keys(i),
+      const ScoreProduct<T> product{scratch.q + row * KvCacheLayer::padded(a.D), blocks.keys(i),
+                                    blocks.ahead_of_keys(i),
                                     scratch.p + row * kKeyTile + (start - blocks.start), a.D};
       kProductKernels<T>.scores[rows - 1](product);
     }

@@ -18,7 +18,7 @@ namespace kvasir::KVASIR_ISA {
 
 namespace {
 
-// Sums of up to kTileRows rows, or of several times fewer rows.
+// Sums of one tile, or several of fewer rows.
 struct alignas(64) SumSpace {
   float y[kTileRows * kMaxHeadSize];
   float weight[kTileRows], maximum[kTileRows];
@@ -34,12 +34,9 @@ ThreadSpace& space_of(const Execution& execution, int64_t thread) {
   return *reinterpret_cast<ThreadSpace*>(execution.scratch + thread * kAttentionScratchBytesPerThread);
 }
 
-// The part of `space` for the i-th set of sums of `rows` rows.
+// The i-th set of sums of `rows` rows in `space`, which has room for kTileRows / rows of them.
 RowSums sums_in(SumSpace& space, int64_t i, int64_t rows, int64_t DP) {
   return {space.y + i * rows * DP, space.weight + i * rows, space.maximum + i * rows};
-}
-int64_t sums_per_space(int64_t rows, int64_t DP) {
-  return smaller(kTileRows / rows, kTileRows * kMaxHeadSize / (rows * DP));
 }
 
 void clear(const RowSums& sums, int64_t rows, int64_t DP) {
@@ -55,8 +52,8 @@ void add_segment(const RowSums& total, const RowSums& segment, int64_t rows, int
   for (int64_t row = 0; row < rows; row++) {
     const float before = total.maximum[row], its = segment.maximum[row];
     const float maximum = its > before ? its : before, reference = reference_of(maximum);
-    const Vec a = exp2_of_negative(broadcast(before - reference)),
-              b = exp2_of_negative(broadcast(its - reference));
+    const Vec a = exp2_of_negative(broadcast(before - reference));
+    const Vec b = exp2_of_negative(broadcast(its - reference));
     for (int64_t i = row * DP; i < (row + 1) * DP; i += kWidth)
       store(total.y + i, fma(load(total.y + i), a, load(segment.y + i) * b));
     total.weight[row] = total.weight[row] * reduce_max(a) + segment.weight[row] * reduce_max(b);
@@ -64,13 +61,13 @@ void add_segment(const RowSums& total, const RowSums& segment, int64_t rows, int
   }
 }
 
-// A call's query tiles are numbered sequence by sequence, head by head. A sequence has one number more than
-// it needs where that lets its first be computed from the tokens before it; the tiles left over are empty.
+// Numbers a call's query tiles sequence by sequence, head by head. The first number of a sequence follows
+// from the tokens before it, without a table; so a sequence may have a number more than tiles, and that tile
+// has no rows.
 struct TileNumbers {
   const Attention& a;
 
-  int64_t group() const { return a.H / a.cache.KH; }
-  int64_t start(int64_t s) const { return a.tables.query_starts[s] * group() / kTileRows + s; }
+  int64_t start(int64_t s) const { return a.tables.query_starts[s] * group_size(a) / kTileRows + s; }
   int64_t count() const { return start(a.tables.S) * a.cache.KH; }
   int64_t sequence_of(int64_t tile) const;
   QueryTile operator[](int64_t tile) const;
@@ -87,26 +84,24 @@ int64_t TileNumbers::sequence_of(int64_t tile) const {
 
 QueryTile TileNumbers::operator[](int64_t tile) const {
   const int64_t s = sequence_of(tile), tiles = start(s + 1) - start(s), local = tile - start(s) * a.cache.KH;
-  const int64_t rows = (a.tables.query_starts[s + 1] - a.tables.query_starts[s]) * group();
+  const int64_t rows = (a.tables.query_starts[s + 1] - a.tables.query_starts[s]) * group_size(a);
   const int64_t first_row = (tiles - 1 - local % tiles) * kTileRows;  // the last tile sees most keys
   return {s, local / tiles, first_row, larger(0, smaller(kTileRows, rows - first_row))};
 }
 
-// Below this many multiplications of q and k, about 10 us, waking others does not pay.
-constexpr int64_t kProductsForOneThread = 1 << 18;
+// Work in elements of keys, each times the rows it is used for; reading one from memory takes as long as
+// using it for kRowsPerRead rows. Below kWorkForOneThread, about 5 us, waking others does not pay.
+constexpr int64_t kRowsPerRead = 8;
+constexpr int64_t kWorkForOneThread = 1 << 17;
 
 struct Segments {
   int64_t begin, end;
 };
 
 Segments segments_of(const Attention& a, const QueryTile& tile) {
-  const int64_t group = a.H / a.cache.KH, s = tile.sequence;
-  const int64_t tokens = a.tables.query_starts[s + 1] - a.tables.query_starts[s];
-  const int64_t before = a.tables.context_lengths[s] - tokens;
-  const int64_t first_position = before + tile.first_row / group;
-  const int64_t last_position = before + (tile.first_row + tile.rows - 1) / group;
-  const int64_t first_key = a.window > 0 ? larger(0, first_position + 1 - a.window) : 0;
-  return {first_key / kSegment, last_position / kSegment + 1};
+  const int64_t first = visible_keys(a, tile.sequence, tile.first_row).first;
+  const int64_t last = visible_keys(a, tile.sequence, tile.first_row + tile.rows - 1).last;
+  return {first / kSegment, (last - 1) / kSegment + 1};
 }
 
 void attend_segment(const Attention& a, const QueryTile& tile, const ScoreRule& rule, int64_t segment,
@@ -121,8 +116,8 @@ void attend_tile(const Attention& a, const QueryTile& tile, const ScoreRule& rul
                  const Execution& execution) {
   if (tile.rows == 0) return;
   const int64_t DP = KvCacheLayer::padded(a.D);
-  const RowSums segment = sums_in(space.segment, 0, tile.rows, DP),
-                total = sums_in(space.total, 0, tile.rows, DP);
+  const RowSums segment = sums_in(space.segment, 0, tile.rows, DP);
+  const RowSums total = sums_in(space.total, 0, tile.rows, DP);
   const Segments segments = segments_of(a, tile);
   load_queries(a, tile, rule, space.tile);
   clear(total, tile.rows, DP);
@@ -175,7 +170,7 @@ void run_jobs(const Attention& a, const ScoreRule& rule, const SegmentJob* jobs,
 void attend_segments(const Attention& a, const ScoreRule& rule, int64_t max_rows, Execution& execution) {
   const TileNumbers tiles{a};
   const int64_t DP = KvCacheLayer::padded(a.D), threads = execution.pool.num_threads();
-  const int64_t room = smaller(kMaxJobs, threads * sums_per_space(max_rows, DP));
+  const int64_t room = smaller(kMaxJobs, threads * (kTileRows / max_rows));
   SegmentJob jobs[kMaxJobs];
   int64_t num_jobs = 0;
   for (int64_t t = 0; t < tiles.count() && !execution.aborted(); t++) {
@@ -199,20 +194,20 @@ void attend_segments(const Attention& a, const ScoreRule& rule, int64_t max_rows
 
 void attention(const Attention& a, Execution& execution) {
   const StepTables& t = a.tables;
-  int64_t max_tokens = 0, max_context = 0, products = 0;
+  int64_t max_rows = 0, max_context = 0, work = 0;
   for (int64_t s = 0; s < t.S; s++) {
-    const int64_t tokens = t.query_starts[s + 1] - t.query_starts[s];
-    if (tokens == 0) continue;
-    max_tokens = larger(max_tokens, tokens);
+    const int64_t rows = (t.query_starts[s + 1] - t.query_starts[s]) * group_size(a);
+    if (rows == 0) continue;
+    max_rows = larger(max_rows, rows);
     max_context = larger(max_context, t.context_lengths[s]);
-    products += tokens * t.context_lengths[s] * a.H * a.D;
+    work += t.context_lengths[s] * a.cache.KH * a.D * (rows + kRowsPerRead);
   }
   const ScoreRule rule = score_rule(a);
   const int64_t tiles = TileNumbers{a}.count(), threads = execution.pool.num_threads();
   if (threads > 1 && tiles < 2 * threads && max_context > kSegment)
-    attend_segments(a, rule, smaller(kTileRows, max_tokens * (a.H / a.cache.KH)), execution);
+    attend_segments(a, rule, smaller(kTileRows, max_rows), execution);
   else
-    attend_tiles(a, rule, products < kProductsForOneThread ? tiles : 1, execution);
+    attend_tiles(a, rule, work < kWorkForOneThread ? tiles : 1, execution);
 }
 
 }  // namespace kvasir::KVASIR_ISA

@@ -5,30 +5,31 @@
 #include "device/cpu/rows.h"
 #include "kernels/activation/activation-vector.h"
 #include "kernels/linear/linear.h"
+#include "runtime/panels.h"
 
 namespace kvasir::KVASIR_ISA {
 
-// The sums (rows, columns) of rows m, m + 1, ... and outputs n, n + 1, ...: of W; gated: of G, and those of U.
-// Columns from output N on are padding.
+// The sums (rows, 32) of rows m, m + 1, ... and outputs n to n + 31: of W; gated: of G, and those of U.
+// Outputs from N on are padding.
 struct TileSums {
   const float* first;
   const float* second;
   int64_t m, n;
-  int rows, columns;
+  int64_t rows;
 };
 
 using Epilogue = void(const Linear&, const TileSums&);
 
 template <Activation kActivation, bool kGated>
 static void finish_tile(const Linear& p, const TileSums& tile) {
-  const int64_t outputs = p.N - tile.n < tile.columns ? p.N - tile.n : tile.columns;
-  const float* bias = p.bias ? p.bias + tile.n : nullptr;
-  for (int r = 0; r < tile.rows; r++) {
-    const float* first = tile.first + r * tile.columns;
-    const float* second = tile.second + r * tile.columns;
-    const float* residual = p.residual ? p.residual + (tile.m + r) * p.residual_stride + tile.n : nullptr;
-    float* y = p.y + (tile.m + r) * p.y_stride + tile.n;
-    for_each_vector(outputs, [&](int64_t c, auto lanes) {
+  const int64_t n = tile.n, outputs = p.N - n;
+  const float* bias = p.bias ? p.bias + n : nullptr;
+  const float* first = tile.first;
+  const float* second = tile.second;
+  for (int64_t m = tile.m; m < tile.m + tile.rows; m++, first += kPanelRows, second += kPanelRows) {
+    const float* residual = p.residual ? p.residual + m * p.residual_stride + n : nullptr;
+    float* y = p.y + m * p.y_stride + n;
+    auto finish = [&](int64_t c, auto lanes) {
       Vec a = load(first + c);
       if (bias) a = a + load(bias + c, lanes);
       a = activate<kActivation>(a);
@@ -39,7 +40,8 @@ static void finish_tile(const Linear& p, const TileSums& tile) {
       }
       if (residual) a = a + load(residual + c, lanes);
       store(y + c, a, lanes);
-    });
+    };
+    for_each_vector(outputs < kPanelRows ? outputs : kPanelRows, finish);
   }
 }
 
@@ -50,11 +52,16 @@ static inline Epilogue* gated_or_not(bool gated) {
 
 static inline Epilogue* select_epilogue(Activation activation, bool gated) {
   switch (activation) {
-    case Activation::kNone: break;
-    case Activation::kRelu: return gated_or_not<Activation::kRelu>(gated);
-    case Activation::kGelu: return gated_or_not<Activation::kGelu>(gated);
-    case Activation::kGeluTanh: return gated_or_not<Activation::kGeluTanh>(gated);
-    case Activation::kSilu: return gated_or_not<Activation::kSilu>(gated);
+    case Activation::kNone:
+      break;
+    case Activation::kRelu:
+      return gated_or_not<Activation::kRelu>(gated);
+    case Activation::kGelu:
+      return gated_or_not<Activation::kGelu>(gated);
+    case Activation::kGeluTanh:
+      return gated_or_not<Activation::kGeluTanh>(gated);
+    case Activation::kSilu:
+      return gated_or_not<Activation::kSilu>(gated);
   }
   return gated_or_not<Activation::kNone>(gated);
 }

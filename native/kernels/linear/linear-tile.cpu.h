@@ -1,9 +1,10 @@
 #pragma once
 
-// The sums of one tile: a few rows of x with the outputs of a panel, or of half a panel, over the whole of K.
+// The sums of one tile: a few rows of x with the outputs of a panel, over the whole of K.
 //
-// All sums of the tile stay in registers. A pair of columns of the panel is loaded (and widened to f32) once and used
-// for every row; each sum takes its products with k ascending, so that it does not depend on the tile's form.
+// Sums stay in registers: all of them, or half a panel's. A pair of columns of the panel is loaded (and
+// widened to f32) once and used for every row; each sum takes its products with k ascending, so that it does
+// not depend on the tile's form.
 
 #include <utility>
 
@@ -15,22 +16,23 @@ namespace kvasir::KVASIR_ISA {
 // Vectors that make up a column of a panel.
 constexpr int kPanelVectors = static_cast<int>(kPanelRows) / kWidth;
 
-// A tile has up to kTileRows rows by kTileVectors vectors, as many sums as leave registers for the weights and one
-// element of x. Up to kWideRows rows are one tile as wide as the panel, which so is read once, in address order.
+// A tile has up to kTileRows rows and takes kTileVectors vectors of the panel at a time: as many sums as
+// leave registers for the weights and one element of x. One of up to kWideRows rows takes all, and so reads
+// the panel once, in address order.
 #if defined(__AVX512F__)  // 32 registers
 constexpr int kTileRows = 12, kTileVectors = 2, kWideRows = 12;
 #elif defined(__AVX2__)  // 16 registers
 constexpr int kTileRows = 6, kTileVectors = 2, kWideRows = 2;
-#else  // 16 registers, of which a product takes one
+#else                    // 16 registers, of which a product takes one
 constexpr int kTileRows = 2, kTileVectors = 4, kWideRows = 1;
 #endif
 
-// Rows of x come in blocks of kBlockColumns columns, in each block one row after another: 64 bytes of a row, so that
-// packing copies whole lines. (A single row is such a sequence of blocks as it lies.)
+// Rows of x come in blocks of kBlockColumns columns, in each block one row after another: 64 bytes of a row,
+// so that packing copies whole lines. (A single row is such a sequence of blocks as it lies.)
 constexpr int64_t kBlockColumns = 16;
 
-// Weights brought into the cache while a tile is multiplied: for each line of the panel that the tile reads, the one
-// at `next`, which then moves on by `step` bytes.
+// Weights brought into the cache while a tile is multiplied: for each line of the panel that the tile reads,
+// the one at `next`, which then moves on by `step` bytes.
 struct Fetch {
   const char* next;
   int64_t step;
@@ -63,8 +65,8 @@ struct BF16Weights {
   }
 };
 
-// Adds column C of a pair. The fewer of rows and vectors stay in registers while the others pass. (Every loop over
-// `sums`, here and below, is unrolled: one that is not would put them all into memory.)
+// Adds column C of a pair. The fewer of rows and vectors stay in registers while the others pass. (Every loop
+// over `sums`, here and below, is unrolled: one that is not would put them all into memory.)
 template <typename W, int C, int kRows, int kVectors>
 static inline void add_column(const float* x, const typename W::Element* pair, int v0,
                               Vec (&sums)[kRows][kVectors]) {
@@ -91,18 +93,15 @@ static inline void add_column(const float* x, const typename W::Element* pair, i
   }
 }
 
-// result[r][c] = sum_k x[r][k] W[c][k], rows of kVectors * kWidth, for the outputs c of vectors v0, v0 + 1, ... of
-// the panel.
-using MultiplyTile = void(const float* x, const void* panel, int64_t K, int v0, Fetch fetch, float* result);
-
+// Vectors v0 to v0 + kVectors - 1 of a tile.
 template <typename W, int kRows, int kVectors>
-static void multiply_tile(const float* x, const void* panel, int64_t K, int v0, Fetch fetch, float* result) {
-  using Element = typename W::Element;
-  constexpr int kPairLines = static_cast<int>(2 * kPanelRows * sizeof(Element)) / 64 * kVectors / kPanelVectors;
-  // With fewer rows memory is the limit, and what the processor prefetches by itself is best: 4 rows of f32 took
-  // 40 % longer with a fetch.
-  constexpr bool kFetches = kVectors < kPanelVectors || kRows >= 5;
-  const Element* pair = static_cast<const Element*>(panel);
+static inline void multiply_vectors(const float* x, const typename W::Element* pair, int64_t K, int v0,
+                                    Fetch fetch, float* result) {
+  constexpr int kPairLines =
+      static_cast<int>(2 * kPanelRows * sizeof(typename W::Element)) / 64 * kVectors / kPanelVectors;
+  // With fewer rows memory is the limit, and what the processor fetches ahead by itself is best: 4 rows of
+  // f32 took 40 % longer with this.
+  constexpr bool kFetches = kRows > kWideRows || kRows >= 5;
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
@@ -125,25 +124,35 @@ static void multiply_tile(const float* x, const void* panel, int64_t K, int v0, 
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; v++) store(result + (r * kVectors + v) * kWidth, sums[r][v]);
+    for (int v = 0; v < kVectors; v++) store(result + r * kPanelRows + (v0 + v) * kWidth, sums[r][v]);
 }
 
-// multiply_tile for 1, 2, ... rows.
-template <int kCount>
+// result[r][n] = sum_k x[r][k] panel[n][k], rows of kPanelRows.
+using MultiplyTile = void(const float* x, const void* panel, int64_t K, Fetch fetch, float* result);
+
+template <typename W, int kRows>
+static void multiply_tile(const float* x, const void* panel, int64_t K, Fetch fetch, float* result) {
+  using Element = typename W::Element;
+  constexpr int kVectors = kRows <= kWideRows ? kPanelVectors : kTileVectors;
+  const int64_t pass_lines =
+      K * kPanelRows * static_cast<int64_t>(sizeof(Element)) / 64 * kVectors / kPanelVectors;
+  for (int v0 = 0; v0 < kPanelVectors; v0 += kVectors) {
+    multiply_vectors<W, kRows, kVectors>(x, static_cast<const Element*>(panel), K, v0, fetch, result);
+    fetch.next += pass_lines * fetch.step;
+  }
+}
+
+// multiply_tile by the number of rows less one.
 struct TileKernels {
-  MultiplyTile* by_rows[kCount];
+  MultiplyTile* by_rows[kTileRows];
 };
 
-template <typename W, int kVectors, int... kIndices>
-static constexpr TileKernels<sizeof...(kIndices)> list_tiles(std::integer_sequence<int, kIndices...>) {
-  return {{multiply_tile<W, kIndices + 1, kVectors>...}};
+template <typename W, int... kIndices>
+static constexpr TileKernels list_tiles(std::integer_sequence<int, kIndices...>) {
+  return {{multiply_tile<W, kIndices + 1>...}};
 }
 
 template <typename W>
-constexpr TileKernels<kWideRows> kWideTiles =
-    list_tiles<W, kPanelVectors>(std::make_integer_sequence<int, kWideRows>());
-
-template <typename W>
-constexpr TileKernels<kTileRows> kTiles = list_tiles<W, kTileVectors>(std::make_integer_sequence<int, kTileRows>());
+constexpr TileKernels kTileKernels = list_tiles<W>(std::make_integer_sequence<int, kTileRows>());
 
 }  // namespace kvasir::KVASIR_ISA

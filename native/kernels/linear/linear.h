@@ -15,8 +15,8 @@ namespace kvasir {
 //
 // Gated units: Shazeer 2020, https://arxiv.org/abs/2002.05202
 //
-// Row m of y depends on row m of x alone, bit for bit: the same for any M, any number of threads and any split of
-// a step into smaller ones. (Each output has one f32 accumulator that takes k in ascending order.)
+// Row m of y depends on row m of x alone, bit for bit: the same for any M, any number of threads and any
+// split of a step into smaller ones. (Each output has one f32 accumulator that takes k in ascending order.)
 struct Linear {
   const float* x;         // (M,K), rows x_stride elements apart
   const void* weight;     // W in panels (runtime/panels.h); gated: panels of G and U in turn, G first
@@ -25,7 +25,7 @@ struct Linear {
   float* y;               // (M,N), rows y_stride apart; overlaps x nowhere
   int64_t M, N, K;
   int64_t x_stride, residual_stride, y_stride;
-  DType weight_dtype;     // kF32, kF16 or kBF16; x, y and sums are f32
+  DType weight_dtype;  // kF32, kF16 or kBF16; x, y and sums are f32
   Activation activation;
   bool gated;
 };
@@ -33,6 +33,8 @@ struct Linear {
 using LinearKernel = void(const Linear&, Execution&);
 
 // x packed for tiles of several rows, K padded to 16 columns.
-inline int64_t linear_scratch_bytes(int64_t M, int64_t K) { return M <= 1 ? 0 : M * ((K + 15) / 16 * 16) * 4; }
+inline int64_t linear_scratch_bytes(int64_t M, int64_t K) {
+  return M <= 1 ? 0 : M * ((K + 15) / 16 * 16) * 4;
+}
 
 }  // namespace kvasir
