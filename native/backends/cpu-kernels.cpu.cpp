@@ -26,8 +26,23 @@ SoftmaxKernel softmax;
 
 extern const CpuKernels kCpuKernels;
 const CpuKernels kCpuKernels = {
-    KVASIR_STRING(KVASIR_ISA), activation, add,      attention, embedding,  gather_rows, kv_append, layer_norm, linear,
-    probe_fma,                 probe_read, rms_norm, rope,      rope_table, sample,      scale,     softmax,
+    KVASIR_STRING(KVASIR_ISA),
+    activation,
+    add,
+    attention,
+    embedding,
+    gather_rows,
+    kv_append,
+    layer_norm,
+    linear,
+    probe_fma,
+    probe_read,
+    rms_norm,
+    rope,
+    rope_table,
+    sample,
+    scale,
+    softmax,
 };
 
 }  // namespace kvasir::KVASIR_ISA

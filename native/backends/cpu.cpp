@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "platform/platform.h"
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir {
 
@@ -77,19 +77,31 @@ Step bind_embedding(const Binding& b) {
   MatrixRef y = b.node.matrix_out("y");
   int64_t V = b.node.input("weight").shape[0].size;
   Embedding p{nullptr, weight.data, y.data, 0, V, y.cols, y.stride, weight.dtype, weight.layout};
-  return make_step(b, b.kernels.embedding, p, [ids = b.node.input_id("ids")](Embedding& q, const StepState& s) {
-    q.ids = s.input<int32_t>(ids);
-    q.N = s.sizes[static_cast<int>(Symbol::kN)];
-  });
+  return make_step(b, b.kernels.embedding, p,
+                   [ids = b.node.input_id("ids")](Embedding& q, const StepState& s) {
+                     q.ids = s.input<int32_t>(ids);
+                     q.N = s.sizes[static_cast<int>(Symbol::kN)];
+                   });
 }
 
 Step bind_linear(const Binding& b) {
   MatrixRef x = b.node.matrix_in("x"), residual = b.node.matrix_in("residual"), y = b.node.matrix_out("y");
   StoredRef weight = b.node.stored("weight");
   const float* bias = static_cast<const float*>(b.node.stored("bias").data);
-  Linear p{x.data,   weight.data,     bias,     residual.data, y.data, 0,
-           y.cols,   x.cols,          x.stride, residual.stride, y.stride, weight.dtype,
-           activation_of(b.node.text("activation")), b.node.flag_or("gated", false)};
+  Linear p{x.data,
+           weight.data,
+           bias,
+           residual.data,
+           y.data,
+           0,
+           y.cols,
+           x.cols,
+           x.stride,
+           residual.stride,
+           y.stride,
+           weight.dtype,
+           activation_of(b.node.text("activation")),
+           b.node.flag_or("gated", false)};
   return make_step(b, b.kernels.linear, p,
                    [rows = x.rows](Linear& q, const StepState& s) { q.M = s.size(rows); });
 }
@@ -117,18 +129,10 @@ Step bind_layer_norm(const Binding& b) {
 Step bind_rms_norm(const Binding& b) {
   MatrixRef x = b.node.matrix_in("x"), residual = b.node.matrix_in("residual");
   MatrixRef sum = b.node.matrix_out("sum"), y = b.node.matrix_out("y");
-  RmsNorm p{x.data,
-            residual.data,
-            static_cast<const float*>(b.node.stored("weight").data),
-            sum.data,
-            y.data,
-            0,
-            x.cols,
-            x.stride,
-            residual.stride,
-            sum.stride,
-            y.stride,
-            static_cast<float>(b.node.number("epsilon"))};
+  RmsNorm p{x.data,     residual.data, static_cast<const float*>(b.node.stored("weight").data),
+            sum.data,   y.data,        0,
+            x.cols,     x.stride,      residual.stride,
+            sum.stride, y.stride,      static_cast<float>(b.node.number("epsilon"))};
   return make_step(b, b.kernels.rms_norm, p,
                    [rows = x.rows](RmsNorm& q, const StepState& s) { q.N = s.size(rows); });
 }
@@ -137,7 +141,11 @@ Step bind_rope_table(const Binding& b) {
   MatrixRef y = b.node.matrix_out("y");
   // The program's description outlives its steps, and so does this array.
   const std::vector<double>& frequencies = b.node.numbers("frequencies");
-  RopeTable p{nullptr, frequencies.data(), y.data, 0, static_cast<int64_t>(frequencies.size()),
+  RopeTable p{nullptr,
+              frequencies.data(),
+              y.data,
+              0,
+              static_cast<int64_t>(frequencies.size()),
               b.node.number("magnitude")};
   return make_step(b, b.kernels.rope_table, p,
                    [positions = b.node.input_id("positions")](RopeTable& q, const StepState& s) {
@@ -148,9 +156,18 @@ Step bind_rope_table(const Binding& b) {
 
 Step bind_rope(const Binding& b) {
   MatrixRef x = b.node.matrix_in("x"), table = b.node.matrix_in("table"), y = b.node.matrix_out("y");
-  Rope p{x.data,         table.data, y.data,   0, b.node.integer("heads", 1, 4096), b.node.integer("headSize", 1, 4096),
-         table.cols / 2, x.stride,   y.stride, b.node.flag_or("interleaved", false)};
-  return make_step(b, b.kernels.rope, p, [rows = x.rows](Rope& q, const StepState& s) { q.N = s.size(rows); });
+  Rope p{x.data,
+         table.data,
+         y.data,
+         0,
+         b.node.integer("heads", 1, 4096),
+         b.node.integer("headSize", 1, 4096),
+         table.cols / 2,
+         x.stride,
+         y.stride,
+         b.node.flag_or("interleaved", false)};
+  return make_step(b, b.kernels.rope, p,
+                   [rows = x.rows](Rope& q, const StepState& s) { q.N = s.size(rows); });
 }
 
 // The step's tables, by the value indices of their inputs.
@@ -161,12 +178,9 @@ struct TableInputs {
         block_tables(node.input_id("blockTables")) {}
 
   StepTables at(const StepState& s) const {
-    return {s.input<int32_t>(query_starts),
-            s.input<int32_t>(context_lengths),
-            s.input<int32_t>(block_tables),
-            s.sizes[static_cast<int>(Symbol::kN)],
-            s.sizes[static_cast<int>(Symbol::kS)],
-            s.sizes[static_cast<int>(Symbol::kW)]};
+    return {s.input<int32_t>(query_starts),        s.input<int32_t>(context_lengths),
+            s.input<int32_t>(block_tables),        s.sizes[static_cast<int>(Symbol::kN)],
+            s.sizes[static_cast<int>(Symbol::kS)], s.sizes[static_cast<int>(Symbol::kW)]};
   }
 
   int query_starts, context_lengths, block_tables;
@@ -176,11 +190,12 @@ Step bind_kv_append(const Binding& b) {
   MatrixRef k = b.node.matrix_in("k"), v = b.node.matrix_in("v");
   MatrixRef table = b.node.matrix_in("table"), q = b.node.matrix_out("q");
   int64_t heads = table.data != nullptr ? b.node.integer("heads", 1, 4096) : 0;
-  KvAppend p{k.data,     v.data, b.node.cache_layer(), {},    k.stride,       v.stride,
-             table.data, q.data, q.stride,             heads, table.cols / 2, b.node.flag_or("interleaved", false)};
-  return make_step(b, b.kernels.kv_append, p, [tables = TableInputs(b.node)](KvAppend& r, const StepState& s) {
-    r.tables = tables.at(s);
-  });
+  KvAppend p{k.data,   v.data,   b.node.cache_layer(), {},
+             k.stride, v.stride, table.data,           q.data,
+             q.stride, heads,    table.cols / 2,       b.node.flag_or("interleaved", false)};
+  return make_step(
+      b, b.kernels.kv_append, p,
+      [tables = TableInputs(b.node)](KvAppend& r, const StepState& s) { r.tables = tables.at(s); });
 }
 
 Step bind_attention(const Binding& b) {
@@ -197,14 +212,15 @@ Step bind_attention(const Binding& b) {
               static_cast<float>(b.node.number("scale")),
               static_cast<float>(b.node.number("softcap")),
               b.node.integer("window", 0, int64_t{1} << 31)};
-  return make_step(b, b.kernels.attention, p, [tables = TableInputs(b.node)](Attention& r, const StepState& s) {
-    r.tables = tables.at(s);
-  });
+  return make_step(
+      b, b.kernels.attention, p,
+      [tables = TableInputs(b.node)](Attention& r, const StepState& s) { r.tables = tables.at(s); });
 }
 
 Step bind_activation(const Binding& b) {
   MatrixRef x = b.node.matrix_in("x"), up = b.node.matrix_in("up"), y = b.node.matrix_out("y");
-  Activate p{x.data, up.data, y.data, 0, x.cols, x.stride, up.stride, y.stride, activation_of(b.node.text("kind"))};
+  Activate p{
+      x.data, up.data, y.data, 0, x.cols, x.stride, up.stride, y.stride, activation_of(b.node.text("kind"))};
   return make_step(b, b.kernels.activation, p,
                    [rows = x.rows](Activate& q, const StepState& s) { q.N = s.size(rows); });
 }
@@ -218,23 +234,26 @@ Step bind_add(const Binding& b) {
 Step bind_scale(const Binding& b) {
   MatrixRef x = b.node.matrix_in("x"), y = b.node.matrix_out("y");
   Scale p{x.data, y.data, 0, x.cols, x.stride, y.stride, static_cast<float>(b.node.number("factor"))};
-  return make_step(b, b.kernels.scale, p, [rows = x.rows](Scale& q, const StepState& s) { q.N = s.size(rows); });
+  return make_step(b, b.kernels.scale, p,
+                   [rows = x.rows](Scale& q, const StepState& s) { q.N = s.size(rows); });
 }
 
 Step bind_softmax(const Binding& b) {
   MatrixRef x = b.node.matrix_in("x"), y = b.node.matrix_out("y");
   Softmax p{x.data, y.data, 0, x.cols, x.stride, y.stride};
-  return make_step(b, b.kernels.softmax, p, [rows = x.rows](Softmax& q, const StepState& s) { q.N = s.size(rows); });
+  return make_step(b, b.kernels.softmax, p,
+                   [rows = x.rows](Softmax& q, const StepState& s) { q.N = s.size(rows); });
 }
 
 Step bind_gather_rows(const Binding& b) {
   MatrixRef x = b.node.matrix_in("x"), y = b.node.matrix_out("y");
   GatherRows p{x.data, nullptr, y.data, 0, 0, x.cols, x.stride, y.stride};
-  return make_step(b, b.kernels.gather_rows, p, [rows = b.node.input_id("rows")](GatherRows& q, const StepState& s) {
-    q.rows = s.input<int32_t>(rows);
-    q.N = s.sizes[static_cast<int>(Symbol::kN)];
-    q.R = s.sizes[static_cast<int>(Symbol::kR)];
-  });
+  return make_step(b, b.kernels.gather_rows, p,
+                   [rows = b.node.input_id("rows")](GatherRows& q, const StepState& s) {
+                     q.rows = s.input<int32_t>(rows);
+                     q.N = s.sizes[static_cast<int>(Symbol::kN)];
+                     q.R = s.sizes[static_cast<int>(Symbol::kR)];
+                   });
 }
 
 Step bind_sample(const Binding& b) {
@@ -272,13 +291,20 @@ struct OpRow {
 };
 
 const OpRow kOps[] = {
-    {"activation", bind_activation},   {"add", bind_add},
-    {"attention", bind_attention},     {"embedding", bind_embedding},
-    {"gather-rows", bind_gather_rows}, {"kv-append", bind_kv_append},
-    {"layer-norm", bind_layer_norm},   {"linear", bind_linear},
-    {"rms-norm", bind_rms_norm},       {"rope", bind_rope},
-    {"rope-table", bind_rope_table},   {"sample", bind_sample},
-    {"scale", bind_scale},             {"softmax", bind_softmax},
+    {"activation", bind_activation},
+    {"add", bind_add},
+    {"attention", bind_attention},
+    {"embedding", bind_embedding},
+    {"gather-rows", bind_gather_rows},
+    {"kv-append", bind_kv_append},
+    {"layer-norm", bind_layer_norm},
+    {"linear", bind_linear},
+    {"rms-norm", bind_rms_norm},
+    {"rope", bind_rope},
+    {"rope-table", bind_rope_table},
+    {"sample", bind_sample},
+    {"scale", bind_scale},
+    {"softmax", bind_softmax},
 };
 
 int64_t largest_rows(const BoundNode& node, const Dim& rows) {
@@ -295,7 +321,8 @@ std::vector<std::string> runnable_isas() {
   return names;
 }
 
-CpuBackend::CpuBackend(int num_threads, const std::string& isa) : kernels_(choose_kernels(isa)), pool_(num_threads) {}
+CpuBackend::CpuBackend(int num_threads, const std::string& isa)
+    : kernels_(choose_kernels(isa)), pool_(num_threads) {}
 
 namespace {
 
@@ -345,7 +372,8 @@ int64_t CpuBackend::scratch_bytes(const BoundNode& node) const {
     return linear_scratch_bytes(largest_rows(node, x.rows), x.cols);
   }
   if (op == "attention") return kAttentionScratchBytesPerThread * pool_.num_threads();
-  if (op == "sample") return sample_scratch_bytes_per_thread(node.matrix_in("logits").cols) * pool_.num_threads();
+  if (op == "sample")
+    return sample_scratch_bytes_per_thread(node.matrix_in("logits").cols) * pool_.num_threads();
   return 0;
 }
 

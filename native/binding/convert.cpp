@@ -3,7 +3,7 @@
 #include <atomic>
 #include <cmath>
 
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir::binding {
 

@@ -5,7 +5,7 @@
 #include <exception>
 #include <new>
 
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir::binding {
 

@@ -8,7 +8,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "runtime/dtype.h"
+#include "types/dtype.h"
 
 namespace kvasir {
 

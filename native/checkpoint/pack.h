@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "runtime/dtype.h"
-#include "runtime/panels.h"
+#include "types/dtype.h"
+#include "types/panels.h"
 
 namespace kvasir {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir {
 

@@ -12,8 +12,8 @@
 
 #include "checkpoint/safetensors.h"
 #include "platform/platform.h"
-#include "runtime/dtype.h"
-#include "runtime/panels.h"
+#include "types/dtype.h"
+#include "types/panels.h"
 
 namespace kvasir {
 

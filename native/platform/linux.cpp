@@ -20,7 +20,7 @@
 
 #include "platform/linux-cgroup.h"
 #include "platform/platform.h"
-#include "runtime/error.h"
+#include "types/error.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>

@@ -18,11 +18,13 @@ class WeightStore;
 
 // What varies from step to step.
 struct StepState {
-  int64_t sizes[kNumSymbols] = {};    // by Symbol
-  std::vector<const void*> inputs;    // step inputs by value index; null elsewhere
+  int64_t sizes[kNumSymbols] = {};  // by Symbol
+  std::vector<const void*> inputs;  // step inputs by value index; null elsewhere
   const std::atomic<int32_t>* abort = nullptr;
 
-  int64_t size(const Dim& dim) const { return dim.symbol == Symbol::kFixed ? dim.size : sizes[static_cast<int>(dim.symbol)]; }
+  int64_t size(const Dim& dim) const {
+    return dim.symbol == Symbol::kFixed ? dim.size : sizes[static_cast<int>(dim.symbol)];
+  }
   template <typename T>
   const T* input(int value) const {
     return static_cast<const T*>(inputs[static_cast<size_t>(value)]);
@@ -56,7 +58,7 @@ class BoundNode : public NodeReader {
   virtual MatrixRef matrix_in(const std::string& name) const = 0;   // absent: data null
   virtual MatrixRef matrix_out(const std::string& name) const = 0;  // absent: data null
   virtual void* raw_out(const std::string& name) const = 0;
-  virtual StoredRef stored(const std::string& name) const = 0;      // absent: data null
+  virtual StoredRef stored(const std::string& name) const = 0;  // absent: data null
   virtual const KvCacheLayer& cache_layer() const = 0;
   virtual const StepLimits& limits() const = 0;
 };

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "platform/platform.h"
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir {
 
@@ -19,7 +19,8 @@ void check_range(const char* what, int64_t value, int64_t most) {
 
 }  // namespace
 
-KvCache::KvCache(const std::vector<KvLayerShape>& layers, int64_t num_blocks, DType dtype) : num_blocks_(num_blocks) {
+KvCache::KvCache(const std::vector<KvLayerShape>& layers, int64_t num_blocks, DType dtype)
+    : num_blocks_(num_blocks) {
   if (dtype != DType::kF32 && dtype != DType::kBF16)
     throw Error(ErrorKind::kDType, std::string("KvCache: dtype must be f32 or bf16, got ") + name_of(dtype));
   check_range("num_blocks", num_blocks, kMaxBlocks);
@@ -30,7 +31,8 @@ KvCache::KvCache(const std::vector<KvLayerShape>& layers, int64_t num_blocks, DT
     check_range("head_size", shape.head_size, kMaxHeadSize);
     KvCacheLayer layer{nullptr, num_blocks, shape.kv_heads, shape.head_size, dtype};
     layers_.push_back(layer);
-    if (__builtin_add_overflow(bytes_, num_blocks * layer.block_bytes(), &bytes_) || bytes_ > int64_t{1} << 46)
+    if (__builtin_add_overflow(bytes_, num_blocks * layer.block_bytes(), &bytes_) || bytes_ > int64_t{1}
+                                                                                                  << 46)
       throw Error(ErrorKind::kOutOfMemory, "KvCache: more than 64 TiB asked for");
   }
   if (bytes_ == 0) return;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir {
 
@@ -52,7 +52,8 @@ void find_roots(const ProgramDescription& program, std::vector<Placement>& value
       const Placement& of = values[static_cast<size_t>(node.inputs.at(viewed_input(node)))];
       place = of;
       if (node.op == "slice")
-        place.offset += static_cast<int64_t>(std::get<double>(node.attributes.at("start"))) * size_of(value.dtype);
+        place.offset +=
+            static_cast<int64_t>(std::get<double>(node.attributes.at("start"))) * size_of(value.dtype);
     }
   }
 }
@@ -96,7 +97,9 @@ void place_shared(std::vector<Root>& roots, MemoryPlan& plan) {
     }
     plan.values[static_cast<size_t>(root.value)].offset = offset;
     plan.arena_bytes = std::max(plan.arena_bytes, offset + bytes);
-    auto after = [&](const Root* other) { return plan.values[static_cast<size_t>(other->value)].offset > offset; };
+    auto after = [&](const Root* other) {
+      return plan.values[static_cast<size_t>(other->value)].offset > offset;
+    };
     placed.insert(std::find_if(placed.begin(), placed.end(), after), &root);
   }
 }
@@ -114,12 +117,18 @@ void place_apart(const std::vector<Root>& roots, MemoryPlan& plan) {
 
 int64_t largest(const Dim& dim, const StepLimits& limits) {
   switch (dim.symbol) {
-    case Symbol::kFixed: return dim.size;
-    case Symbol::kN: return limits.max_tokens;
-    case Symbol::kR: return limits.max_rows;
-    case Symbol::kS: return limits.max_sequences;
-    case Symbol::kS1: return limits.max_sequences + 1;
-    case Symbol::kW: return limits.max_blocks;
+    case Symbol::kFixed:
+      return dim.size;
+    case Symbol::kN:
+      return limits.max_tokens;
+    case Symbol::kR:
+      return limits.max_rows;
+    case Symbol::kS:
+      return limits.max_sequences;
+    case Symbol::kS1:
+      return limits.max_sequences + 1;
+    case Symbol::kW:
+      return limits.max_blocks;
   }
   return 0;
 }
@@ -130,7 +139,8 @@ MemoryPlan plan_memory(const ProgramDescription& program, const StepLimits& limi
   plan.bytes.resize(program.values.size());
   find_roots(program, plan.values);
   std::vector<int64_t> view_offsets(program.values.size());
-  for (size_t i = 0; i < plan.values.size(); i++) view_offsets[i] = std::max<int64_t>(plan.values[i].offset, 0);
+  for (size_t i = 0; i < plan.values.size(); i++)
+    view_offsets[i] = std::max<int64_t>(plan.values[i].offset, 0);
 
   std::vector<Root> roots = lifetimes(program, limits, plan.values);
   for (const Root& root : roots) plan.bytes[static_cast<size_t>(root.value)] = root.bytes;

@@ -3,15 +3,16 @@
 #include <string>
 #include <vector>
 
-#include "runtime/error.h"
 #include "runtime/program-description.h"
+#include "types/error.h"
 
 namespace kvasir {
 
 // A node's operands and attributes by name, each checked as it is asked for.
 class NodeReader {
  public:
-  NodeReader(const ProgramDescription& program, const NodeDescription& node) : program_(program), node_(node) {}
+  NodeReader(const ProgramDescription& program, const NodeDescription& node)
+      : program_(program), node_(node) {}
 
   const NodeDescription& node() const { return node_; }
   const ProgramDescription& program() const { return program_; }
@@ -46,7 +47,8 @@ class NodeReader {
  private:
   int id(const std::map<std::string, int>& operands, const std::string& name, const char* what) const {
     auto found = operands.find(name);
-    if (found == operands.end()) fail(ErrorKind::kInvalidValue, std::string(what) + " " + name + " is missing");
+    if (found == operands.end())
+      fail(ErrorKind::kInvalidValue, std::string(what) + " " + name + " is missing");
     return found->second;
   }
 
@@ -67,8 +69,9 @@ inline int64_t NodeReader::integer(const std::string& name, int64_t least, int64
   double found = number(name);
   if (!(found >= static_cast<double>(least) && found <= static_cast<double>(most)) ||
       found != static_cast<double>(static_cast<int64_t>(found)))
-    fail(ErrorKind::kInvalidValue, "attribute " + name + " must be a whole number from " + std::to_string(least) +
-                                       " to " + std::to_string(most) + ", got " + std::to_string(found));
+    fail(ErrorKind::kInvalidValue, "attribute " + name + " must be a whole number from " +
+                                       std::to_string(least) + " to " + std::to_string(most) + ", got " +
+                                       std::to_string(found));
   return static_cast<int64_t>(found);
 }
 

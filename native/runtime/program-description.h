@@ -6,8 +6,8 @@
 #include <variant>
 #include <vector>
 
-#include "runtime/dtype.h"
-#include "runtime/panels.h"
+#include "types/dtype.h"
+#include "types/panels.h"
 
 namespace kvasir {
 

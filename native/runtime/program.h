@@ -30,8 +30,9 @@ struct OutputSpan {
 // A checked program with its memory, ready to run steps. Keeps backend, store and cache alive.
 class Program {
  public:
-  Program(ProgramDescription description, std::shared_ptr<Backend> backend, std::shared_ptr<WeightStore> store,
-          std::shared_ptr<KvCache> cache, StepLimits limits, bool checked);
+  Program(ProgramDescription description, std::shared_ptr<Backend> backend,
+          std::shared_ptr<WeightStore> store, std::shared_ptr<KvCache> cache, StepLimits limits,
+          bool checked);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;

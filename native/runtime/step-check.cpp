@@ -8,7 +8,8 @@ namespace kvasir {
 
 namespace {
 
-[[noreturn]] void fail(const std::string& table, int64_t at, const std::string& expected, const std::string& found) {
+[[noreturn]] void fail(const std::string& table, int64_t at, const std::string& expected,
+                       const std::string& found) {
   throw Error(ErrorKind::kInvalidValue,
               "step: " + table + "[" + std::to_string(at) + "] must be " + expected + ", got " + found);
 }
@@ -22,7 +23,8 @@ StepCheck::StepCheck(const ProgramDescription& program, const KvCache* cache)
     if (node.op == "embedding") indices_.push_back({reader.input_id("ids"), reader.input("weight").shape[0]});
     if (node.op == "gather-rows") indices_.push_back({reader.input_id("rows"), reader.input("x").shape[0]});
     if (node.op == "rope-table")
-      indices_.push_back({reader.input_id("positions"), {Symbol::kFixed, std::numeric_limits<int32_t>::max()}});
+      indices_.push_back(
+          {reader.input_id("positions"), {Symbol::kFixed, std::numeric_limits<int32_t>::max()}});
     if (node.op == "kv-append" || node.op == "attention") {
       Tables tables = {reader.input_id("queryStarts"), reader.input_id("contextLengths"),
                        reader.input_id("blockTables")};
@@ -87,9 +89,12 @@ void StepCheck::check_sampling(const Sampling& sampling, const StepState& step) 
       if (entries[r] < 0)
         fail(program_.values[static_cast<size_t>(input)].name, r, "0 or more", std::to_string(entries[r]));
   };
-  check_float(sampling.temperature, [](float t) { return t >= 0 && t <= 1e6f; }, "from 0 to 1e6");
-  check_float(sampling.top_p, [](float p) { return p > 0 && p <= 1; }, "above 0 and at most 1");
-  check_float(sampling.min_p, [](float p) { return p >= 0 && p <= 1; }, "from 0 to 1");
+  check_float(
+      sampling.temperature, [](float t) { return t >= 0 && t <= 1e6f; }, "from 0 to 1e6");
+  check_float(
+      sampling.top_p, [](float p) { return p > 0 && p <= 1; }, "above 0 and at most 1");
+  check_float(
+      sampling.min_p, [](float p) { return p >= 0 && p <= 1; }, "from 0 to 1");
   check_count(sampling.top_k);
   check_count(sampling.counter);
 }

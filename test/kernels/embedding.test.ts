@@ -13,7 +13,7 @@ function embeddingGraph(C: number, layout: string, table: Float32Array): KernelG
   const graph = new KernelGraph()
   const weight = graph.parameter('wte.weight', [table.length / C, C], table)
   const y = graph.embedding('wte', graph.input('tokens'), weight)
-  const outputs =
+  const outputs: Record<string, number> =
     layout === 'panels' ? { logits: graph.linear('head', y, table.length / C, { tiedTo: 'wte' }) } : {}
   graph.finish({ y, ...outputs })
   return graph

@@ -8,7 +8,7 @@
 #include <functional>
 #include <string>
 
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir::test {
 

@@ -115,7 +115,10 @@ describe.each(Object.keys(handles))('%s', (name) => {
   it("made for another class's prototype has none of its properties", () => {
     for (const [other, handle] of Object.entries(handles)) {
       if (other === name) continue
-      const made = Reflect.construct(Class, constructorArguments(name), handle.constructor)
+      const made = Reflect.construct(Class, constructorArguments(name), handle.constructor) as Record<
+        string,
+        unknown
+      >
       for (const property of ['isa', 'threads', 'bytes']) {
         if (!(property in handle.constructor.prototype)) continue
         expect(errorOf(() => made[property])?.code, `${other}.${property}`).toBe(type)

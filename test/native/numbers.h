@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "runtime/dtype.h"
+#include "types/dtype.h"
 
 namespace kvasir::test {
 

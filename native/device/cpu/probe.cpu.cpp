@@ -25,32 +25,35 @@ void multiply_add(int64_t rounds) {
 #define KVASIR_FMA(r) "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #r "\n\t"
   asm volatile(
       "vpxorq %%zmm30, %%zmm30, %%zmm30\n\tvpxorq %%zmm31, %%zmm31, %%zmm31\n\t"
-      "1:\n\t" KVASIR_FMA(0) KVASIR_FMA(1) KVASIR_FMA(2) KVASIR_FMA(3) KVASIR_FMA(4) KVASIR_FMA(5) KVASIR_FMA(6)
-          KVASIR_FMA(7) KVASIR_FMA(8) KVASIR_FMA(9) KVASIR_FMA(10) KVASIR_FMA(11) "dec %0\n\tjnz 1b\n\tvzeroupper"
+      "1:\n\t" KVASIR_FMA(0) KVASIR_FMA(1) KVASIR_FMA(2) KVASIR_FMA(3) KVASIR_FMA(4) KVASIR_FMA(5)
+          KVASIR_FMA(6) KVASIR_FMA(7) KVASIR_FMA(8) KVASIR_FMA(9) KVASIR_FMA(10)
+              KVASIR_FMA(11) "dec %0\n\tjnz 1b\n\tvzeroupper"
       : "+r"(rounds)
       :
-      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-        "xmm30", "xmm31");
+      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+        "xmm11", "xmm30", "xmm31");
 #elif defined(__AVX2__)
 #define KVASIR_FMA(r) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #r "\n\t"
   asm volatile(
       "vpxor %%ymm14, %%ymm14, %%ymm14\n\tvpxor %%ymm15, %%ymm15, %%ymm15\n\t"
-      "1:\n\t" KVASIR_FMA(0) KVASIR_FMA(1) KVASIR_FMA(2) KVASIR_FMA(3) KVASIR_FMA(4) KVASIR_FMA(5) KVASIR_FMA(6)
-          KVASIR_FMA(7) KVASIR_FMA(8) KVASIR_FMA(9) KVASIR_FMA(10) KVASIR_FMA(11) "dec %0\n\tjnz 1b\n\tvzeroupper"
+      "1:\n\t" KVASIR_FMA(0) KVASIR_FMA(1) KVASIR_FMA(2) KVASIR_FMA(3) KVASIR_FMA(4) KVASIR_FMA(5)
+          KVASIR_FMA(6) KVASIR_FMA(7) KVASIR_FMA(8) KVASIR_FMA(9) KVASIR_FMA(10)
+              KVASIR_FMA(11) "dec %0\n\tjnz 1b\n\tvzeroupper"
       : "+r"(rounds)
       :
-      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-        "xmm14", "xmm15");
+      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+        "xmm11", "xmm14", "xmm15");
 #else
 // A product and a sum each: seven of both in flight.
 #define KVASIR_MUL_ADD(m, s) "mulps %%xmm15, %%xmm" #m "\n\taddps %%xmm15, %%xmm" #s "\n\t"
-  asm volatile("xorps %%xmm15, %%xmm15\n\t"
-               "1:\n\t" KVASIR_MUL_ADD(0, 7) KVASIR_MUL_ADD(1, 8) KVASIR_MUL_ADD(2, 9) KVASIR_MUL_ADD(3, 10)
-                   KVASIR_MUL_ADD(4, 11) KVASIR_MUL_ADD(5, 12) KVASIR_MUL_ADD(6, 13) "dec %0\n\tjnz 1b"
-               : "+r"(rounds)
-               :
-               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-                 "xmm11", "xmm12", "xmm13", "xmm15");
+  asm volatile(
+      "xorps %%xmm15, %%xmm15\n\t"
+      "1:\n\t" KVASIR_MUL_ADD(0, 7) KVASIR_MUL_ADD(1, 8) KVASIR_MUL_ADD(2, 9) KVASIR_MUL_ADD(3, 10)
+          KVASIR_MUL_ADD(4, 11) KVASIR_MUL_ADD(5, 12) KVASIR_MUL_ADD(6, 13) "dec %0\n\tjnz 1b"
+      : "+r"(rounds)
+      :
+      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+        "xmm11", "xmm12", "xmm13", "xmm15");
 #endif
 }
 
@@ -82,7 +85,8 @@ uint64_t probe_read(Execution& execution, const void* data, int64_t bytes) {
   constexpr int64_t kPiece = 1 << 20;
   std::atomic<uint64_t> sum{0};
   parallel_for(execution, bytes / kPiece, 1, [&](int64_t begin, int64_t, int) {
-    sum.fetch_add(read_lines(static_cast<const std::byte*>(data) + begin * kPiece, kPiece), std::memory_order_relaxed);
+    sum.fetch_add(read_lines(static_cast<const std::byte*>(data) + begin * kPiece, kPiece),
+                  std::memory_order_relaxed);
   });
   return sum.load();
 }

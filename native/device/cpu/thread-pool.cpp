@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "platform/platform.h"
-#include "runtime/error.h"
+#include "types/error.h"
 
 namespace kvasir {
 
@@ -45,8 +45,8 @@ struct ThreadPool::State {
   std::atomic<void*> argument{nullptr};
   std::atomic<const std::atomic<int32_t>*> abort{nullptr};
 
-  alignas(64) std::atomic<uint32_t> epoch{0};      // counts loops; threads without work sleep on it
-  alignas(64) std::atomic<int32_t> sleepers{0};    // threads about to sleep on epoch
+  alignas(64) std::atomic<uint32_t> epoch{0};       // counts loops; threads without work sleep on it
+  alignas(64) std::atomic<int32_t> sleepers{0};     // threads about to sleep on epoch
   alignas(64) std::atomic<uint32_t> unfinished{0};  // chunks; the caller sleeps on it
   std::atomic<bool> caller_sleeps{false};
   std::atomic<bool> stopping{false};
@@ -78,7 +78,8 @@ bool ThreadPool::State::take_front(Range& range, int64_t& chunk) {
 bool ThreadPool::State::take_back(Range& range, int64_t& chunk) {
   uint64_t seen = range.packed.load(std::memory_order_acquire);
   while (front_of(seen) < back_of(seen)) {
-    if (range.packed.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    if (range.packed.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel,
+                                           std::memory_order_acquire)) {
       chunk = back_of(seen) - 1;
       return true;
     }
@@ -98,7 +99,8 @@ void ThreadPool::State::handle(int64_t chunk, int thread) {
   const std::atomic<int32_t>* flag = abort.load(std::memory_order_relaxed);
   if (flag == nullptr || flag->load(std::memory_order_relaxed) == 0)
     body.load(std::memory_order_relaxed)(argument.load(std::memory_order_relaxed), chunk, thread);
-  if (unfinished.fetch_sub(1, std::memory_order_seq_cst) == 1 && caller_sleeps.load(std::memory_order_seq_cst))
+  if (unfinished.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
+      caller_sleeps.load(std::memory_order_seq_cst))
     platform::wake_all(unfinished);
 }
 
@@ -134,7 +136,8 @@ void ThreadPool::State::wait_for_others() {
     platform::cpu_relax();
   }
   caller_sleeps.store(true, std::memory_order_seq_cst);
-  for (uint32_t left; (left = unfinished.load(std::memory_order_seq_cst)) != 0;) platform::wait_on(unfinished, left);
+  for (uint32_t left; (left = unfinished.load(std::memory_order_seq_cst)) != 0;)
+    platform::wait_on(unfinished, left);
   caller_sleeps.store(false, std::memory_order_relaxed);
 }
 

@@ -22,16 +22,16 @@ namespace kvasir {
 // of the prompt, any company in the step and any number of threads. (Key tiles start at multiples of a fixed size in
 // absolute positions; within a row the order of every sum is fixed.)
 struct Attention {
-  const float* q;       // (N,H,D), rows q_stride apart, heads contiguous
-  KvCacheLayer cache;   // f32 or bf16; arithmetic is f32
+  const float* q;      // (N,H,D), rows q_stride apart, heads contiguous
+  KvCacheLayer cache;  // f32 or bf16; arithmetic is f32
   StepTables tables;
   const float* slopes;  // (H,) ALiBi slopes, or null
   float* y;             // (N,H,D), rows y_stride apart; may be q itself
   int64_t H, D;         // KH divides H; D from 1 to 256
   int64_t q_stride, y_stride;
   float scale;
-  float softcap;        // 0 for none
-  int64_t window;       // positions a query sees including its own; 0 for all before it
+  float softcap;   // 0 for none
+  int64_t window;  // positions a query sees including its own; 0 for all before it
 };
 
 using AttentionKernel = void(const Attention&, Execution&);

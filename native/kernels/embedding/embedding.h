@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "device/cpu/execution.h"
-#include "runtime/dtype.h"
-#include "runtime/panels.h"
+#include "types/dtype.h"
+#include "types/panels.h"
 
 namespace kvasir {
 

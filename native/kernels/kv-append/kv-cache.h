@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "runtime/dtype.h"
+#include "types/dtype.h"
 
 namespace kvasir {
 
@@ -27,7 +27,9 @@ struct KvCacheLayer {
   int64_t head_elements() const { return (D + padded(D)) * kBlockTokens; }
   int64_t head_bytes() const { return head_elements() * size_of(dtype); }
   int64_t block_bytes() const { return head_bytes() * KH; }
-  std::byte* keys(int64_t block, int64_t head) const { return data + block * block_bytes() + head * head_bytes(); }
+  std::byte* keys(int64_t block, int64_t head) const {
+    return data + block * block_bytes() + head * head_bytes();
+  }
   std::byte* values(int64_t block, int64_t head) const {
     return keys(block, head) + D * kBlockTokens * size_of(dtype);
   }

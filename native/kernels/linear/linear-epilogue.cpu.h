@@ -5,7 +5,7 @@
 #include "device/cpu/rows.h"
 #include "kernels/activation/activation-vector.h"
 #include "kernels/linear/linear.h"
-#include "runtime/panels.h"
+#include "types/panels.h"
 
 namespace kvasir::KVASIR_ISA {
 

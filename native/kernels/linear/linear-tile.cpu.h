@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "device/cpu/vector.h"
-#include "runtime/panels.h"
+#include "types/panels.h"
 
 namespace kvasir::KVASIR_ISA {
 

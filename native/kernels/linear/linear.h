@@ -4,7 +4,7 @@
 
 #include "device/cpu/execution.h"
 #include "kernels/activation/activation.h"
-#include "runtime/dtype.h"
+#include "types/dtype.h"
 
 namespace kvasir {
 
@@ -19,7 +19,7 @@ namespace kvasir {
 // split of a step into smaller ones. (Each output has one f32 accumulator that takes k in ascending order.)
 struct Linear {
   const float* x;         // (M,K), rows x_stride elements apart
-  const void* weight;     // W in panels (runtime/panels.h); gated: panels of G and U in turn, G first
+  const void* weight;     // W in panels (types/panels.h); gated: panels of G and U in turn, G first
   const float* bias;      // (N,), gated (2N,): G's then U's; null for none
   const float* residual;  // (M,N), rows residual_stride apart; null for none; may be y itself
   float* y;               // (M,N), rows y_stride apart; overlaps x nowhere

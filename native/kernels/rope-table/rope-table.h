@@ -17,7 +17,7 @@ struct RopeTable {
   const double* frequencies;  // (P,) radians a position
   float* y;                   // (N,2P), contiguous
   int64_t N, P;
-  double magnitude;           // 1, or YaRN's attention factor
+  double magnitude;  // 1, or YaRN's attention factor
 };
 
 using RopeTableKernel = void(const RopeTable&, Execution&);

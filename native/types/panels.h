@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "runtime/dtype.h"
+#include "types/dtype.h"
 
 namespace kvasir {
 
