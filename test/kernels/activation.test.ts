@@ -41,8 +41,8 @@ describe.each([false, true])('activation, gated: %s', (gated) => {
 
 describe('activation', () => {
   it('is as exact as promised over the range of f32', () => {
-    const sizes = Array.from({ length: 12_000 }, (_, i) => 2 ** (-126 + (i / 12_000) * 253))
-    const dense = Array.from({ length: 40_001 }, (_, i) => (i - 20_000) / 1000)
+    const sizes = Array.from({ length: 2500 }, (_, i) => 2 ** (-126 + i / 10))
+    const dense = Array.from({ length: 8001 }, (_, i) => (i - 4000) / 200)
     const x = Float32Array.from([...dense, ...sizes, ...sizes.map((size) => -size)])
     const graph = kindsGraph(x, x.length)
     const expected = graph.interpreter().run(rowStep(1))
