@@ -5,7 +5,7 @@
     "cflags!": ["-fno-exceptions"],
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20", "-O2", "-fno-strict-aliasing"],
     "cflags_cc": ["<!@(node scripts/native-sources.cjs flags common)", "-fexceptions"],
-    "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_CPP_EXCEPTIONS", "NAPI_CPP_EXCEPTIONS"],
+    "defines": ["NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS"],
     "configurations": { "Release": { "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map"] } }
   },
   "targets": [
