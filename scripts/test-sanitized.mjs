@@ -7,7 +7,15 @@ const runtime = (name) =>
     .trim()
 const { status } = spawnSync(
   'npx',
-  ['vitest', 'run', '--testTimeout=600000', 'test/kernels', 'test/checkpoint', 'test/native', ...process.argv.slice(2)],
+  [
+    'vitest',
+    'run',
+    '--testTimeout=600000',
+    'test/kernels',
+    'test/checkpoint',
+    'test/native',
+    ...process.argv.slice(2),
+  ],
   {
     stdio: 'inherit',
     env: {
