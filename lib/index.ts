@@ -16,11 +16,13 @@ export {
 } from './errors.js'
 export {
   type Completion,
+  estimateMemory,
   type FinishReason,
   type GenerateOptions,
   LanguageModel,
   type LoadOptions,
   loadModel,
+  type MemoryPlan,
   type NextToken,
   type Piece,
   type Usage,

@@ -12,8 +12,11 @@ import {
 } from './engine/generate-options.js'
 import type {
   CacheDType,
+  DeviceChoice,
   EngineInfo,
+  EngineSetup,
   FinishReason,
+  MemoryPlan,
   NextToken,
   Piece,
   Usage,
@@ -22,18 +25,33 @@ import type {
 import { PieceQueue } from './engine/piece-queue.js'
 import { CheckpointError, invalidType, invalidValue } from './errors.js'
 import { modelFor } from './models/registry.js'
-import { addon } from './native/addon.js'
+import { addon, cudaModule } from './native/addon.js'
 import { modelSpec, parameters, record } from './nn/index.js'
 
-export type { FinishReason, GenerateOptions, NextToken, Piece, Usage }
+export type { FinishReason, GenerateOptions, MemoryPlan, NextToken, Piece, Usage }
 
 const maxConfigBytes = 2 ** 20
 
 export interface LoadOptions {
-  /** How matrices are held: as the checkpoint has them (`auto`, the default) or converted while loading. */
+  /**
+   * Where the model runs. `auto` (the default): on the first NVIDIA GPU where a driver answers and the model fits into
+   * its memory, else on the CPU; `model.info.deviceReason` says why.
+   */
+  device?: DeviceChoice
+  /** Which GPU, from 0 (the default). */
+  deviceIndex?: number
+  /**
+   * How matrices are held: `auto` (the default) as the checkpoint has them on the CPU; on a GPU, where it is also the
+   * type of results between layers, f16 where the checkpoint is f16 throughout, else bf16.
+   */
   dtype?: WeightDType
-  /** How keys and values are cached; f32 by default. */
+  /** How keys and values are cached; `auto` (the default): f32 on the CPU, on a GPU what it computes in. */
   cacheDtype?: CacheDType
+  /**
+   * Tokens that decoding may run ahead of what you have seen, from 1 to 256; 1 on the CPU and 8 on a GPU by default.
+   * The tokens are the same. Those that ran ahead of a stop are computed for nothing.
+   */
+  lookahead?: number
   /** Threads that compute; the processors this process may use, by default. */
   threads?: number
   /** Tokens a sequence may have, at most what the model was made for (the default). */
@@ -59,55 +77,85 @@ export interface Completion {
  * and `tokenizer.json` where there is one.
  *
  * @throws {CheckpointError} when a file is missing, malformed or does not fit the architecture
- * @throws {OutOfMemoryError} when weights or cache do not fit into memory
+ * @throws {OutOfMemoryError} when weights, cache and activations do not fit into the device's memory
+ * @throws {DeviceError} when `device: 'cuda'` is asked for and there is none, saying why
  * @example
  * const model = await loadModel('models/tiny-shakespeare')
  * const { text } = await model.complete('ROMEO:', { maxTokens: 40 })
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LanguageModel> {
-  if (typeof folder !== 'string') throw invalidType('loadModel: folder', 'a string', folder)
-  checkLoadOptions(options)
+  const { setup, config } = await modelSetup('loadModel', folder, options)
+  const { vocabSize, contextLength } = setup
+  const engine = await Engine.load(setup, {
+    signal: options.signal,
+    onProgress: (loadedBytes, totalBytes) => options.onProgress?.({ loadedBytes, totalBytes }),
+  })
+  return new LanguageModel(engine, { config, vocabSize, contextLength })
+}
+
+/**
+ * What a model would take of the device's memory, without loading it: takes what `loadModel` takes.
+ *
+ * @throws {CheckpointError} when a file is missing, malformed or does not fit the architecture
+ * @example
+ * const { totalBytes, fits } = await estimateMemory('models/tiny-shakespeare')
+ */
+export async function estimateMemory(folder: string, options: LoadOptions = {}): Promise<MemoryPlan> {
+  const { setup } = await modelSetup('estimateMemory', folder, options)
+  return Engine.plan(setup)
+}
+
+/** What the engine needs to load a model, and its configuration. */
+async function modelSetup(
+  where: string,
+  folder: string,
+  options: LoadOptions,
+): Promise<{ setup: Omit<EngineSetup, 'stop'>; config: Record<string, unknown> }> {
+  if (typeof folder !== 'string') throw invalidType(`${where}: folder`, 'a string', folder)
+  checkLoadOptions(where, options)
   const config = await readJsonObject(join(folder, 'config.json'), maxConfigBytes)
   if (!config) {
     const file = join(folder, 'config.json')
-    throw new CheckpointError('ERR_FILE_NOT_FOUND', `loadModel: ${file} is not there`, { file })
+    throw new CheckpointError('ERR_FILE_NOT_FOUND', `${where}: ${file} is not there`, { file })
   }
   const generation = (await readJsonObject(join(folder, 'generation_config.json'), maxConfigBytes)) ?? {}
   const model = modelFor(config)
   const graph = record(model)
   const { vocabSize, maxPositions } = modelSpec(model, graph)
   const contextLength = Math.min(options.contextLength ?? maxPositions, maxPositions)
-  const engine = await Engine.load(
-    {
-      folder,
-      graph,
-      parameters: parameters(model),
-      rules: model.checkpoint,
-      vocabSize,
-      contextLength,
-      eosIds: endTokens(generation.eos_token_id ?? config.eos_token_id, vocabSize),
-      dtype: options.dtype ?? 'auto',
-      cacheDtype: options.cacheDtype ?? 'f32',
-      threads: options.threads ?? addon().cpuInfo().processors,
-      isa: process.env.KVASIR_ISA || undefined,
-    },
-    {
-      signal: options.signal,
-      onProgress: (loadedBytes, totalBytes) => options.onProgress?.({ loadedBytes, totalBytes }),
-    },
-  )
-  return new LanguageModel(engine, { config, vocabSize, contextLength })
+  const setup = {
+    folder,
+    graph,
+    parameters: parameters(model),
+    rules: model.checkpoint,
+    vocabSize,
+    contextLength,
+    eosIds: endTokens(generation.eos_token_id ?? config.eos_token_id, vocabSize),
+    dtype: options.dtype ?? 'auto',
+    cacheDtype: options.cacheDtype ?? 'auto',
+    device: options.device ?? 'auto',
+    cudaModule: cudaModule(),
+    cudaIndex: options.deviceIndex ?? 0,
+    lookahead: options.lookahead,
+    threads: options.threads ?? addon().cpuInfo().processors,
+    isa: process.env.KVASIR_ISA || undefined,
+    planOnly: false,
+  } as const
+  return { setup, config }
 }
 
-function checkLoadOptions(options: LoadOptions): void {
-  checkOptions('loadModel', options)
-  checkChoice('loadModel: dtype', options.dtype, ['auto', 'f32', 'f16', 'bf16'])
-  checkChoice('loadModel: cacheDtype', options.cacheDtype, ['f32', 'bf16'])
-  checkInteger('loadModel: threads', options.threads, 1, 1024)
-  checkInteger('loadModel: contextLength', options.contextLength, 1, 2 ** 20 * 32)
-  checkSignal('loadModel: signal', options.signal)
+function checkLoadOptions(where: string, options: LoadOptions): void {
+  checkOptions(where, options)
+  checkChoice(`${where}: device`, options.device, ['auto', 'cpu', 'cuda'])
+  checkInteger(`${where}: deviceIndex`, options.deviceIndex, 0, 1023)
+  checkChoice(`${where}: dtype`, options.dtype, ['auto', 'f32', 'f16', 'bf16'])
+  checkChoice(`${where}: cacheDtype`, options.cacheDtype, ['auto', 'f32', 'f16', 'bf16'])
+  checkInteger(`${where}: lookahead`, options.lookahead, 1, 256)
+  checkInteger(`${where}: threads`, options.threads, 1, 1024)
+  checkInteger(`${where}: contextLength`, options.contextLength, 1, 2 ** 20 * 32)
+  checkSignal(`${where}: signal`, options.signal)
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
-    throw invalidType('loadModel: onProgress', 'a function', options.onProgress)
+    throw invalidType(`${where}: onProgress`, 'a function', options.onProgress)
 }
 
 /** `eos_token_id` of a configuration: a number, several, or none. */
@@ -149,7 +197,7 @@ export class LanguageModel {
     this.contextLength = contextLength
   }
 
-  /** What runs it: instruction set, threads, bytes of weights and of the cache when full. */
+  /** What runs it: device, instruction set, threads, bytes of weights and of the cache when full. */
   get info(): Readonly<EngineInfo> {
     return this.#engine.info
   }

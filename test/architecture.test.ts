@@ -63,7 +63,7 @@ function typescriptImports(): Import[] {
 
 function nativeIncludes(): Import[] {
   return files
-    .filter((file) => file.startsWith('native/') && /\.(h|cpp)$/.test(file))
+    .filter((file) => file.startsWith('native/') && /\.(h|cuh|cpp|cu)$/.test(file))
     .flatMap((from) => {
       const found = read(from).matchAll(/^#include "([^"]+)"/gm)
       return [...found].map(([, path]) => ({ from, to: `native/${path}`, typeOnly: false }))
@@ -150,6 +150,7 @@ describe('the house', () => {
       const room = `native/kernels/${stem}`
       expect(files).toContain(`${room}/${stem}.h`)
       expect(files).toContain(`${room}/${stem}.cpu.cpp`)
+      expect(files).toContain(`${room}/${stem}.cuda.cu`)
       if (stem !== 'kv-append') expect(files).toContain(`lib/ops/${stem}.ts`) // only a pass makes that node
       expect(files).toContain(`test/kernels/${stem}.test.ts`)
     }
@@ -157,8 +158,9 @@ describe('the house', () => {
 
   it('every native source is in the list, and nothing else', () => {
     const listed = JSON.parse(read('native/sources.json'))
-    const sources = files.filter((file) => file.startsWith('native/') && file.endsWith('.cpp'))
-    expect([...listed.base, ...listed.kernels].sort()).toEqual(sources.sort())
+    const sources = files.filter((file) => /^native\/.*\.(cpp|cu)$/.test(file))
+    const { base, kernels, cuda, cudaRuntime, emulator } = listed
+    expect([...base, ...kernels, ...cuda, ...cudaRuntime, ...emulator].sort()).toEqual(sources.sort())
     expect(listed.kernels.every((file: string) => file.endsWith('.cpu.cpp'))).toBe(true)
   })
 })

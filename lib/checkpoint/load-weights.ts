@@ -4,7 +4,8 @@ import type { Backend, LoadPart, WeightStore } from '../native/addon.js'
 import { addon } from '../native/addon.js'
 import type { MatchedTensor } from './match.js'
 
-const panelRows = 32
+/** Rows of gate and up that stay together where they are interleaved. */
+const interleavedRows = { rows: 1, panels: 32, tiles: 8 } as const
 
 export interface LoadOptions {
   backend: Backend
@@ -14,30 +15,14 @@ export interface LoadOptions {
 }
 
 /**
- * Reads the weights of a laid-out graph from a checkpoint straight into the kernels' layout. Null when aborted.
- * Their bytes never pass through JavaScript.
+ * A store in the backend's memory with room for the weights of a laid-out graph.
+ *
+ * @throws {OutOfMemoryError} when there is not enough
  */
-export function loadWeights(
-  graph: Graph,
-  tensors: ReadonlyMap<string, MatchedTensor>,
-  { backend, abort, onProgress }: LoadOptions,
-): WeightStore | null {
-  const store = new (addon().WeightStore)()
-  const weights = graph.values.filter((value) => value.kind === 'weight')
-  const parts = weights.flatMap((value) => partsOf(value, tensors).map((part) => ({ value, ...part })))
-  const totalBytes = parts.reduce((sum, part) => sum + part.bytes, 0)
-  let loadedBytes = 0
+export function declareWeights(graph: Graph, backend: Backend): WeightStore {
+  const store = new (addon().WeightStore)(backend)
   try {
-    for (const value of weights) declare(store, value)
-    for (const { value, part, bytes } of parts) {
-      if (!store.load(value.name, part, backend, abort)) {
-        store.dispose()
-        return null
-      }
-      loadedBytes += bytes
-      onProgress?.(loadedBytes, totalBytes)
-    }
-    store.checkComplete()
+    for (const value of graph.values) if (value.kind === 'weight') declare(store, value)
     return store
   } catch (error) {
     store.dispose()
@@ -45,13 +30,38 @@ export function loadWeights(
   }
 }
 
+/**
+ * Reads the weights of a laid-out graph from a checkpoint straight into the kernels' layout. Their bytes never pass
+ * through JavaScript. Returns false when aborted on the way.
+ */
+export function loadWeights(
+  store: WeightStore,
+  graph: Graph,
+  tensors: ReadonlyMap<string, MatchedTensor>,
+  { backend, abort, onProgress }: LoadOptions,
+): boolean {
+  const weights = graph.values.filter((value) => value.kind === 'weight')
+  const parts = weights.flatMap((value) => partsOf(value, tensors).map((part) => ({ value, ...part })))
+  const totalBytes = parts.reduce((sum, part) => sum + part.bytes, 0)
+  let loadedBytes = 0
+  for (const { value, part, bytes } of parts) {
+    if (!store.load(value.name, part, backend, abort)) return false
+    loadedBytes += bytes
+    onProgress?.(loadedBytes, totalBytes)
+  }
+  store.checkComplete()
+  return true
+}
+
 function declare(store: WeightStore, value: Value): void {
   const [rows, cols] = matrixShape(value)
+  const layout = value.layout ?? 'rows'
+  const group = interleavedRows[layout]
   store.declare({
     name: value.name,
     dtype: value.dtype,
-    layout: value.layout ?? 'rows',
-    rows: value.interleaved ? 2 * Math.ceil(rows / 2 / panelRows) * panelRows : rows,
+    layout,
+    rows: value.interleaved ? 2 * Math.ceil(rows / 2 / group) * group : rows,
     cols,
   })
 }

@@ -1,7 +1,7 @@
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { CacheDType, WeightDType } from '../engine/messages.js'
+import type { CacheDType, DeviceChoice, WeightDType } from '../engine/messages.js'
 import { type LanguageModel, loadModel } from '../language-model.js'
 import { loadingProgress, UsageError } from './terminal.js'
 
@@ -14,8 +14,10 @@ export const shippedModel = join(
 
 export interface ModelOptions {
   model: string
+  device: DeviceChoice
   dtype: WeightDType
   cacheDtype: CacheDType
+  lookahead?: number
   threads?: number
   context?: number
 }
@@ -30,14 +32,24 @@ export function withModelOptions(command: Command): Command {
   return command
     .option('-m, --model <folder>', 'a model folder in Hugging Face layout', shippedModel)
     .addOption(
+      new Option('--device <device>', 'where the model runs')
+        .choices(['auto', 'cpu', 'cuda'])
+        .default('auto'),
+    )
+    .addOption(
       new Option('--dtype <type>', 'how weights are held')
         .choices(['auto', 'f32', 'f16', 'bf16'])
         .default('auto'),
     )
     .addOption(
       new Option('--cache-dtype <type>', 'how keys and values are cached')
-        .choices(['f32', 'bf16'])
-        .default('f32'),
+        .choices(['auto', 'f32', 'f16', 'bf16'])
+        .default('auto'),
+    )
+    .option(
+      '--lookahead <n>',
+      'tokens that decoding may run ahead (default: 1 on the CPU, 8 on a GPU)',
+      wholeNumber,
     )
     .option(
       '--threads <n>',
@@ -56,7 +68,9 @@ export function withPromptOptions(command: Command): Command {
 export function loadFrom(options: ModelOptions, signal: AbortSignal): Promise<LanguageModel> {
   const progress = loadingProgress()
   return loadModel(options.model, {
+    device: options.device,
     dtype: options.dtype,
+    lookahead: options.lookahead,
     cacheDtype: options.cacheDtype,
     threads: options.threads,
     contextLength: options.context,

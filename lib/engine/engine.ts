@@ -1,7 +1,16 @@
 import { Worker } from 'node:worker_threads'
 import { AbortError, DisposedError, KvasirError } from '../errors.js'
 import { unpackError } from './error-transfer.js'
-import type { EngineInfo, EngineSetup, FromWorker, Piece, Request, Results, ToWorker } from './messages.js'
+import type {
+  EngineInfo,
+  EngineSetup,
+  FromWorker,
+  MemoryPlan,
+  Piece,
+  Request,
+  Results,
+  ToWorker,
+} from './messages.js'
 
 /** Distributes over the union, which `Omit` alone does not. */
 type Unsent<T> = T extends Request ? Omit<T, 'id' | 'flag'> : never
@@ -27,6 +36,14 @@ function sharedFlag(): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4))
 }
 
+function startWorker(setup: EngineSetup): Worker {
+  return new Worker(new URL('./worker.js', import.meta.url), {
+    workerData: setup,
+    name: 'kvasir-engine',
+    execArgv: [], // flags such as --input-type are for the caller's own script
+  })
+}
+
 /** A model loaded in a worker, seen from the caller's thread. */
 export class Engine {
   readonly info: EngineInfo
@@ -48,6 +65,21 @@ export class Engine {
     engines.add(this)
   }
 
+  /** What the model would take; a worker works it out and ends. */
+  static plan(setup: Omit<EngineSetup, 'stop'>): Promise<MemoryPlan> {
+    const worker = startWorker({ ...setup, planOnly: true, stop: sharedFlag() })
+    return new Promise<MemoryPlan>((resolve, reject) => {
+      worker.once('message', (message: FromWorker) => {
+        if (message.type === 'planned') resolve(message.plan)
+        if (message.type === 'unready') reject(unpackError(message.error))
+      })
+      worker.once('error', reject)
+      worker.once('exit', () =>
+        reject(new KvasirError('ERR_INTERNAL', 'engine: its worker ended while planning')),
+      )
+    })
+  }
+
   /** Starts a worker that loads the model. */
   static load(
     setup: Omit<EngineSetup, 'stop'>,
@@ -56,11 +88,7 @@ export class Engine {
     const { signal, onProgress } = options
     signal?.throwIfAborted()
     const stop = sharedFlag()
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: { ...setup, stop } satisfies EngineSetup,
-      name: 'kvasir-engine',
-      execArgv: [], // flags such as --input-type are for the caller's own script
-    })
+    const worker = startWorker({ ...setup, stop })
     return new Promise<Engine>((resolve, reject) => {
       const raise = () => Atomics.store(stop, 0, 1)
       const onAbort = () => {

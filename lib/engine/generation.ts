@@ -48,18 +48,20 @@ export async function generate(
   const text = new GeneratedText(request.stop, context.tokenizer, ids)
   const most = promptTokens + Math.min(request.maxTokens, context.contextLength + 1 - promptTokens)
   let finishReason: FinishReason | undefined
-  let fed = 0
-  let prefilledAt = startedAt
+  const { sampling, flag } = request
+  let sampled = [await context.runner.sample(ids, 0, sampling, flag)]
+  const prefilledAt = performance.now()
   while (!finishReason) {
-    const { id, logprob } = await context.runner.sample(ids, fed, request.sampling, request.flag)
-    if (fed === 0) prefilledAt = performance.now()
-    fed = ids.length
-    ids.push(id)
-    const ends = !request.ignoreEos && context.eosIds.has(id)
-    const piece = text.push(id, ends || ids.length === most)
-    if (ends || piece.stopped) finishReason = 'stop'
-    else if (ids.length === most) finishReason = 'length'
-    emit({ text: piece.text, id, logprob })
+    for (const { id, logprob } of sampled) {
+      ids.push(id)
+      const ends = !request.ignoreEos && context.eosIds.has(id)
+      const piece = text.push(id, ends || ids.length === most)
+      if (ends || piece.stopped) finishReason = 'stop'
+      else if (ids.length === most) finishReason = 'length'
+      emit({ text: piece.text, id, logprob })
+      if (finishReason) break // what ran ahead of the end is left
+    }
+    if (!finishReason) sampled = await context.runner.sampleAhead(ids, most - ids.length, sampling, flag)
   }
   const usage = {
     promptTokens,

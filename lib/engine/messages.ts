@@ -5,7 +5,10 @@ import type { TransferredError } from './error-transfer.js'
 // What the caller's thread and the engine's worker say to each other. All of it is plain data.
 
 export type WeightDType = 'auto' | 'f32' | 'f16' | 'bf16'
-export type CacheDType = 'f32' | 'bf16'
+/** `auto`: f32 on the CPU, the type that the device computes in on CUDA. */
+export type CacheDType = 'auto' | 'f32' | 'f16' | 'bf16'
+export type DeviceChoice = 'auto' | 'cpu' | 'cuda'
+export type DeviceKind = Exclude<DeviceChoice, 'auto'>
 
 /** A model as the worker needs it: what was recorded from the user's classes, and where its weights are. */
 export interface EngineSetup {
@@ -20,14 +23,44 @@ export interface EngineSetup {
   eosIds: number[]
   dtype: WeightDType
   cacheDtype: CacheDType
+  device: DeviceChoice
+  /** The CUDA library to use, where it is not the one beside the addon. */
+  cudaModule: string | undefined
+  cudaIndex: number
+  /** Steps that decoding may run ahead of what the caller has seen; the device's own number where undefined. */
+  lookahead: number | undefined
   threads: number
   isa: string | undefined
+  /** Only work out what the model would take. */
+  planOnly: boolean
   /** `stop[0]` nonzero: leave whatever you do. Shared memory. */
   stop: Int32Array
 }
 
+/** What a model takes of a device's memory, in bytes. */
+export interface MemoryPlan {
+  device: DeviceKind
+  /** Why it is not the GPU, where `auto` was asked for and chose the CPU; empty otherwise. */
+  reason: string
+  weightBytes: number
+  /** The KV cache for a sequence of the whole context. */
+  cacheBytes: number
+  /** Results between layers, for the largest step. */
+  activationBytes: number
+  totalBytes: number
+  availableBytes: number
+  fits: boolean
+}
+
 /** What a loaded model says of itself. */
 export interface EngineInfo {
+  device: DeviceKind
+  /** The processor's or GPU's own name. */
+  deviceName: string
+  /** Why it is not the GPU, where `auto` was asked for and chose the CPU; empty otherwise. */
+  deviceReason: string
+  /** The type that results have between layers. */
+  activations: 'f32' | 'f16' | 'bf16'
   isa: string
   threads: number
   weightBytes: number
@@ -136,6 +169,7 @@ export type ToWorker = Request | { type: 'dispose' }
 
 export type FromWorker =
   | { type: 'progress'; loadedBytes: number; totalBytes: number }
+  | { type: 'planned'; plan: MemoryPlan }
   | { type: 'ready'; info: EngineInfo }
   | { type: 'unready'; error: TransferredError }
   | { type: 'pieces'; id: number; pieces: Piece[] }

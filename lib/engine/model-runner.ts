@@ -3,9 +3,9 @@ import type { Graph } from '../graph/graph.js'
 import { blockTokens } from '../graph/graph.js'
 import { toNativeProgram } from '../graph/native-program.js'
 import { optimize, withProbabilities, withSampling } from '../graph/passes/index.js'
-import type { Backend, KvCache, Program, WeightStore } from '../native/addon.js'
+import type { Backend, KvCache, KvLayer, Program, StepLimits, WeightStore } from '../native/addon.js'
 import { addon } from '../native/addon.js'
-import type { CacheDType, SamplingOptions } from './messages.js'
+import type { SamplingOptions } from './messages.js'
 
 /** Tokens of a prompt that one step takes; longer prompts take several. */
 const prefillTokens = 512
@@ -21,10 +21,27 @@ export interface RunnerSetup {
   graph: Graph
   /** What the passes need to know to lay out weights as the store holds them. */
   layout: Parameters<typeof optimize>[1]
-  layers: { kvHeads: number; headSize: number }[]
+  layers: KvLayer[]
   vocabSize: number
   contextLength: number
-  cacheDtype: CacheDType
+  cacheDtype: 'f32' | 'f16' | 'bf16'
+  /** Steps that decoding may run at once. */
+  lookahead: number
+}
+
+export interface Sampled {
+  id: number
+  logprob: number
+}
+
+/** What steps of one sequence are at most. */
+export function stepLimits(contextLength: number, rows = 1): StepLimits {
+  return {
+    maxTokens: prefillTokens,
+    maxRows: rows,
+    maxSequences: 1,
+    maxBlocks: Math.ceil(contextLength / blockTokens),
+  }
 }
 
 /** The step tables of one sequence, written anew for every step. */
@@ -78,9 +95,9 @@ export class ModelRunner {
   constructor(setup: RunnerSetup) {
     this.#setup = setup
     this.#numBlocks = Math.ceil(setup.contextLength / blockTokens)
-    const { layers, cacheDtype: dtype } = setup
+    const { backend, layers, cacheDtype: dtype } = setup
     this.#cache =
-      layers.length > 0 ? new (addon().KvCache)({ layers, numBlocks: this.#numBlocks, dtype }) : null
+      layers.length > 0 ? new (addon().KvCache)(backend, { layers, numBlocks: this.#numBlocks, dtype }) : null
     this.#tables = new SequenceTables(prefillTokens, this.#numBlocks)
     this.#sampling = {
       temperature: new Float32Array(1),
@@ -96,9 +113,9 @@ export class ModelRunner {
     return this.#cache?.bytes ?? 0
   }
 
-  /** Compiles the program that generation needs, so that the first request does not pay for it. */
-  prepare(): void {
-    this.#program('sample')
+  /** Compiles the program that generation needs, optimized already, so that the first request does not pay for it. */
+  prepare(optimized: Graph): void {
+    this.#programs.set('sample', this.#compile(optimized, 1))
   }
 
   dispose(): void {
@@ -118,7 +135,7 @@ export class ModelRunner {
     from: number,
     sampling: SamplingOptions,
     flag: Int32Array,
-  ): Promise<{ id: number; logprob: number }> {
+  ): Promise<Sampled> {
     const program = this.#program('sample')
     this.#setSampling(sampling, ids.length)
     const inputs = this.#tables.inputs
@@ -129,6 +146,32 @@ export class ModelRunner {
       await yieldToMessages()
     }
     return { id: this.#sampled.ids[0] as number, logprob: this.#sampled.logprobs[0] as number }
+  }
+
+  /**
+   * Samples up to `count` tokens, each after the one before it, when all of `ids` but the last have been fed. The same
+   * tokens as that many calls of `sample`; at most `lookahead` of them, without coming back in between.
+   *
+   * @throws {AbortError} when the flag is raised
+   */
+  async sampleAhead(
+    ids: ArrayLike<number>,
+    count: number,
+    sampling: SamplingOptions,
+    flag: Int32Array,
+  ): Promise<Sampled[]> {
+    const room = this.#setup.contextLength - ids.length + 1
+    const steps = Math.min(count, this.#setup.lookahead, room)
+    if (steps <= 1) return [await this.sample(ids, ids.length - 1, sampling, flag)]
+    const program = this.#program('sample')
+    this.#setSampling(sampling, ids.length)
+    const inputs = this.#tables.inputs
+    this.#tables.fill(ids, ids.length - 1, 1, false)
+    Object.assign(inputs, this.#sampling)
+    const outputs = { ids: new Int32Array(steps), logprobs: new Float32Array(steps) }
+    if (program.runAhead(inputs, steps, outputs, flag) < steps) throw new AbortError('generate: aborted')
+    await yieldToMessages()
+    return Array.from(outputs.ids, (id, i) => ({ id, logprob: outputs.logprobs[i] as number }))
   }
 
   /** The distribution of the token after `ids`, (vocabSize,). */
@@ -172,23 +215,17 @@ export class ModelRunner {
   #program(kind: 'sample' | 'probabilities' | 'logits'): Program {
     const known = this.#programs.get(kind)
     if (known) return known
-    const { graph, layout, backend, store } = this.#setup
+    const { graph, layout } = this.#setup
     const tail = { sample: withSampling, probabilities: withProbabilities, logits: (g: Graph) => g }[kind]
-    const rows = kind === 'logits' ? logitsTokens : 1
-    const program = new (addon().Program)(
-      backend,
-      store,
-      this.#cache,
-      toNativeProgram(optimize(tail(graph), layout)),
-      {
-        maxTokens: prefillTokens,
-        maxRows: rows,
-        maxSequences: 1,
-        maxBlocks: this.#numBlocks,
-      },
-    )
+    const program = this.#compile(optimize(tail(graph), layout), kind === 'logits' ? logitsTokens : 1)
     this.#programs.set(kind, program)
     return program
+  }
+
+  #compile(optimized: Graph, rows: number): Program {
+    const { backend, store, contextLength } = this.#setup
+    const limits = stepLimits(contextLength, rows)
+    return new (addon().Program)(backend, store, this.#cache, toNativeProgram(optimized), limits)
   }
 }
 

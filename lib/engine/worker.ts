@@ -1,17 +1,32 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { Checkpoint } from '../checkpoint/checkpoint.js'
-import { loadWeights } from '../checkpoint/load-weights.js'
+import { declareWeights, loadWeights } from '../checkpoint/load-weights.js'
+import type { MatchedTensor } from '../checkpoint/match.js'
 import { matchParameters } from '../checkpoint/match.js'
-import { AbortError } from '../errors.js'
+import { AbortError, KvasirError } from '../errors.js'
+import type { DType, Graph } from '../graph/graph.js'
 import { optimize, withSampling } from '../graph/passes/index.js'
+import type { Backend } from '../native/addon.js'
 import { addon } from '../native/addon.js'
+import type { Tokenizer } from '../tokenizer/index.js'
 import { loadTokenizer } from '../tokenizer/index.js'
 import { attentionLayers } from './attention-layers.js'
+import type { DevicePlan } from './device.js'
+import { checkFits, devicePlans, planMemory, shortage } from './device.js'
 import { packError } from './error-transfer.js'
 import type { GenerationContext } from './generation.js'
 import { generate, promptIds } from './generation.js'
-import type { EngineSetup, FromWorker, NextToken, Piece, Request, Results, ToWorker } from './messages.js'
-import { ModelRunner } from './model-runner.js'
+import type {
+  EngineSetup,
+  FromWorker,
+  MemoryPlan,
+  NextToken,
+  Piece,
+  Request,
+  Results,
+  ToWorker,
+} from './messages.js'
+import { ModelRunner, stepLimits } from './model-runner.js'
 
 // The engine's thread: loads the model, then serves requests one after another. Native steps block this thread and
 // never the caller's.
@@ -30,34 +45,81 @@ interface Loaded {
 
 async function load(setup: EngineSetup): Promise<Loaded> {
   const tokenizer = await loadTokenizer(setup.folder)
-  const backend = new (addon().Backend)({ threads: setup.threads, isa: setup.isa })
   const checkpoint = await Checkpoint.open(setup.folder)
-  const tensors = matchParameters(checkpoint, setup.parameters, setup.rules)
-  const layout = {
-    dtype: setup.dtype,
-    storedTypes: (parameter: string) => tensors.get(parameter)?.dtype ?? ('f32' as const),
+  try {
+    const tensors = matchParameters(checkpoint, setup.parameters, setup.rules)
+    const storedTypes = (parameter: string) => tensors.get(parameter)?.dtype ?? ('f32' as const)
+    const device = openDevice(setup, storedTypes)
+    return prepare(setup, device, tensors, tokenizer)
+  } finally {
+    checkpoint.close()
   }
-  const program = optimize(withSampling(setup.graph), layout)
-  const onProgress = throttledProgress()
-  const store = loadWeights(program, tensors, { backend, abort: setup.stop, onProgress })
-  checkpoint.close()
-  if (!store) throw new AbortError('loadModel: aborted')
-  const { graph, vocabSize, contextLength, cacheDtype } = setup
-  const layers = attentionLayers(graph)
+}
+
+interface OpenDevice {
+  plan: DevicePlan
+  backend: Backend
+  /** The program that samples, as the device wants it. */
+  program: Graph
+  memory: MemoryPlan
+}
+
+/** The first device that has room for the model. */
+function openDevice(setup: EngineSetup, storedTypes: (parameter: string) => DType): OpenDevice {
+  const layers = attentionLayers(setup.graph)
+  const plans = devicePlans(setup, storedTypes)
+  let reason = ''
+  for (const [i, plan] of plans.entries()) {
+    const last = i === plans.length - 1
+    try {
+      const backend = new (addon().Backend)(plan.backend)
+      const program = optimize(withSampling(setup.graph), plan.options)
+      const limits = stepLimits(setup.contextLength)
+      const memory = planMemory(plan, backend, program, limits, layers)
+      memory.reason ||= reason
+      if (last || memory.fits) return { plan: { ...plan, reason: memory.reason }, backend, program, memory }
+      reason = shortage(memory, backend)
+      backend.dispose()
+    } catch (error) {
+      if (last) throw error
+      reason = (error as Error).message
+    }
+  }
+  throw new KvasirError('ERR_INTERNAL', 'loadModel: no device')
+}
+
+/** Everything is allocated before the first weight is read, so that nothing fails half way for want of memory. */
+function prepare(
+  setup: EngineSetup,
+  { plan, backend, program, memory }: OpenDevice,
+  tensors: ReadonlyMap<string, MatchedTensor>,
+  tokenizer: Tokenizer | null,
+): Loaded {
+  const { graph, vocabSize, contextLength, eosIds } = setup
+  if (plan.kind === 'cuda') checkFits(memory, backend)
+  const store = declareWeights(program, backend)
   const runner = new ModelRunner({
     backend,
     store,
     graph,
-    layout,
-    layers,
+    layout: plan.options,
+    layers: attentionLayers(graph),
     vocabSize,
     contextLength,
-    cacheDtype,
+    cacheDtype: plan.cacheDtype,
+    lookahead: plan.lookahead,
   })
-  runner.prepare()
+  runner.prepare(program)
+  const onProgress = throttledProgress()
+  if (!loadWeights(store, program, tensors, { backend, abort: setup.stop, onProgress }))
+    throw new AbortError('loadModel: aborted')
   post({
     type: 'ready',
     info: {
+      device: plan.kind,
+      deviceName: backend.name,
+      deviceReason: plan.reason,
+      activations: plan.activations,
       isa: backend.isa,
       threads: backend.threads,
       weightBytes: store.bytes,
@@ -66,12 +128,25 @@ async function load(setup: EngineSetup): Promise<Loaded> {
     },
   })
   return {
-    context: { runner, tokenizer, vocabSize, contextLength, eosIds: new Set(setup.eosIds) },
+    context: { runner, tokenizer, vocabSize, contextLength, eosIds: new Set(eosIds) },
     dispose() {
       runner.dispose()
       store.dispose()
       backend.dispose()
     },
+  }
+}
+
+/** What the model would take, without loading it. */
+async function plan(setup: EngineSetup): Promise<MemoryPlan> {
+  const checkpoint = await Checkpoint.open(setup.folder)
+  try {
+    const tensors = matchParameters(checkpoint, setup.parameters, setup.rules)
+    const { backend, memory } = openDevice(setup, (parameter) => tensors.get(parameter)?.dtype ?? 'f32')
+    backend.dispose()
+    return memory
+  } finally {
+    checkpoint.close()
   }
 }
 
@@ -170,6 +245,11 @@ async function serve(setup: EngineSetup): Promise<void> {
   })
   let model: Loaded
   try {
+    if (setup.planOnly) {
+      post({ type: 'planned', plan: await plan(setup) })
+      port.close()
+      return
+    }
     model = await load(setup)
   } catch (error) {
     post({ type: 'unready', error: packError(error) })

@@ -12,6 +12,9 @@ export type Shape = readonly Dim[]
 
 export type DType = 'f32' | 'f16' | 'bf16' | 'i32'
 
+/** Row-major, or as the kernels of linear layers want their matrices: in panels on the CPU, in tiles on CUDA. */
+export type WeightLayout = 'rows' | 'panels' | 'tiles'
+
 export type ValueId = number
 
 export type ValueKind = 'input' | 'weight' | 'constant' | 'result'
@@ -36,8 +39,8 @@ export interface Value {
    */
   parts?: WeightPart[]
   /** For a weight: how it lies in memory, chosen by the `layout` pass. */
-  layout?: 'rows' | 'panels'
-  /** For a weight with two parts of equal rows: their panels alternate, as a gated `linear` wants them. */
+  layout?: WeightLayout
+  /** For a weight with two parts of equal rows: groups of their rows alternate, as a gated `linear` wants them. */
   interleaved?: boolean
   /** For a constant: its elements, row-major. */
   data?: Float32Array

@@ -59,7 +59,7 @@ function checkWeights({ op, name, inputs, attributes }: Node, graph: Graph): voi
     const where = `graph: ${op} of ${name}: ${input}`
     if (op === 'linear' && input === 'weight') {
       if (kind !== 'weight') throw invalidValue(where, 'a weight', kind)
-      if (layout !== 'panels') throw invalidValue(where, 'in panels', layout)
+      if (layout !== 'panels' && layout !== 'tiles') throw invalidValue(where, 'in panels or tiles', layout)
       if (interleaved !== attributes.gated)
         throw invalidValue(where, 'interleaved where it is gated', interleaved)
     } else if (kind === 'weight') {

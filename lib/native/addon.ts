@@ -13,7 +13,7 @@ import {
   OutOfMemoryError,
   ShapeError,
 } from '../errors.js'
-import type { DType, Graph } from '../graph/graph.js'
+import type { DType, Graph, WeightLayout } from '../graph/graph.js'
 
 // The only file that knows the addon's functions. native/binding/ is their other half.
 
@@ -29,10 +29,38 @@ export interface CpuInfo {
   blockTokens: number
 }
 
-/** One device's kernels and threads. */
+export interface CudaDevice {
+  name: string
+  /** Compute capability: 90 for 9.0. */
+  architecture: number
+  multiprocessors: number
+  /** Bytes. */
+  memory: number
+  freeMemory: number
+  /** The newest CUDA version that the driver knows: 13000 for 13.0. */
+  driver: number
+}
+
+export interface CudaInfo {
+  /** Why there are no devices, in words; empty where there are some. */
+  reason: string
+  devices: CudaDevice[]
+}
+
+/** Which kernels to run: the CPU's, or those of a CUDA library (the one beside the addon unless `module` is given). */
+export type BackendOptions =
+  | { device?: 'cpu'; threads: number; isa?: string }
+  | { device: 'cuda'; threads: number; module?: string; index?: number }
+
+/** One device's kernels, and threads of the processor. */
 export interface Backend {
+  /** The instruction set, or the GPU's architecture (`sm_90`). */
   readonly isa: string
+  /** The processor's or the GPU's own name. */
+  readonly name: string
   readonly threads: number
+  /** Bytes that can still be taken for weights. */
+  availableMemory(): number
   /** Floating-point operations a second that the threads reach on registers; for benchmarks. */
   probeFma(): number
   /** Bytes a second that the threads read from `bytes` of memory; for benchmarks. */
@@ -64,12 +92,12 @@ export interface LoadPart {
   rowOffset: number
   /** The file holds the transpose, (in, out), as GPT-2's Conv1D does. */
   transposed: boolean
-  /** Set for interleaved projections: 0 fills the gate's panels, 1 the up projection's. */
+  /** Set for interleaved projections: 0 fills the gate's rows, 1 the up projection's. */
   interleave?: 0 | 1
 }
 
 export interface WeightStore {
-  declare(tensor: { name: string; dtype: DType; layout: 'rows' | 'panels'; rows: number; cols: number }): void
+  declare(tensor: { name: string; dtype: DType; layout: WeightLayout; rows: number; cols: number }): void
   /** Fills rows on the backend's threads. Returns false when the flag was raised on the way. */
   load(name: string, part: LoadPart, backend: Backend, abort: Int32Array | null): boolean
   loadValues(name: string, values: Float32Array): void
@@ -103,22 +131,52 @@ export interface Program {
     outputs: Record<string, Int32Array | Float32Array>,
     abort: Int32Array | null,
   ): boolean
+  /**
+   * Runs up to `count` steps of a program that samples, each with the tokens that the one before it sampled; `inputs`
+   * has one token a sequence. `ids` and `logprobs` take (count, S). Returns the number of steps that ran before
+   * `abort[0]` became nonzero.
+   */
+  runAhead(
+    inputs: Record<string, Int32Array | Float32Array>,
+    count: number,
+    outputs: { ids: Int32Array; logprobs: Float32Array },
+    abort: Int32Array | null,
+  ): number
   /** Bytes of address space its results and work space take; memory is used as far as steps reach. */
   readonly bytes: number
   dispose(): void
 }
 
+/** The heads of one attention layer's keys and values. */
+export interface KvLayer {
+  kvHeads: number
+  headSize: number
+}
+
+export interface CacheOptions {
+  layers: KvLayer[]
+  numBlocks: number
+  dtype: 'f32' | 'f16' | 'bf16'
+}
+
 interface Addon {
   initialize(makeError: (code: ErrorCode, message: string, problem: CheckpointProblem) => Error): void
   cpuInfo(): CpuInfo
-  Backend: new (options: { threads: number; isa?: string }) => Backend
+  cudaInfo(module?: string): CudaInfo
+  /** What a program with its weights and cache takes, before anything is allocated. In bytes. */
+  planMemory(
+    backend: Backend,
+    graph: Graph,
+    limits: StepLimits,
+    cache: CacheOptions,
+  ): { weightBytes: number; cacheBytes: number; activationBytes: number }
+  Backend: new (options: BackendOptions) => Backend
   SafetensorsFile: new (path: string) => SafetensorsFile
-  WeightStore: new () => WeightStore
-  KvCache: new (options: {
-    layers: { kvHeads: number; headSize: number }[]
-    numBlocks: number
-    dtype: 'f32' | 'bf16'
-  }) => KvCache
+  /** In the backend's memory; the machine's own where none is given. */
+  WeightStore: new (
+    backend?: Backend,
+  ) => WeightStore
+  KvCache: new (backend: Backend, options: CacheOptions) => KvCache
   Program: new (
     backend: Backend,
     store: WeightStore,
@@ -161,6 +219,22 @@ function makeError(code: ErrorCode, message: string, problem: CheckpointProblem)
 }
 
 let loaded: Addon | undefined
+
+/** The package that carries a built CUDA library, for those who install it. */
+const cudaPackage = `kvasir-cuda-${process.platform}-${process.arch}`
+
+/**
+ * The CUDA library to open: `KVASIR_CUDA_MODULE`, else that of the optional package. Undefined where there is neither:
+ * then the one that was built beside the addon, if it was.
+ */
+export function cudaModule(): string | undefined {
+  if (process.env.KVASIR_CUDA_MODULE) return resolve(process.env.KVASIR_CUDA_MODULE)
+  try {
+    return createRequire(import.meta.url).resolve(`${cudaPackage}/kvasir-cuda.so`)
+  } catch {
+    return undefined
+  }
+}
 
 /** The native addon; loaded at the first call. @throws {DeviceError} when there is none for this machine. */
 export function addon(): Addon {

@@ -20,21 +20,26 @@ class CpuBackend : public Backend {
   CpuBackend(int num_threads, const std::string& isa);
 
   const char* isa() const { return kernels_.isa; }
-  ThreadPool& pool() { return pool_; }
 
   // Peak rates of this processor's threads, as the kernels' own loads and multiply-adds reach them: floating-point
   // operations a second, and bytes a second over `bytes` of memory that is read once before.
   double probe_fma();
   double probe_read(int64_t bytes);
 
+  const DeviceRules& rules() const override;
+  ThreadPool& pool() override { return pool_; }
   std::byte* allocate(int64_t bytes) override;
   void release(std::byte* memory, int64_t bytes) override;
-  int64_t scratch_bytes(const BoundNode& node) const override;
-  Step bind(const BoundNode& node, std::byte* scratch) override;
+  void read(void* to, const std::byte* from, int64_t bytes) override;
+  void write(std::byte* to, const void* from, int64_t bytes) override;
+  std::shared_ptr<WeightMemory> weight_memory() override { return weight_memory_; }
+  std::unique_ptr<BoundProgram> bind(const std::vector<std::unique_ptr<BoundNode>>& nodes,
+                                     bool exact) override;
 
  private:
   const CpuKernels& kernels_;
   ThreadPool pool_;
+  std::shared_ptr<WeightMemory> weight_memory_;
 };
 
 }  // namespace kvasir

@@ -92,7 +92,11 @@ Napi::Value SafetensorsHandle::metadata(const Napi::CallbackInfo& info) {
 }
 
 StoreHandle::StoreHandle(const Napi::CallbackInfo& info) : Handle(info) {
-  guarded(info.Env(), [&] { hold(std::make_shared<WeightStore>()); });
+  guarded(info.Env(), [&] {
+    hold(info[0].IsUndefined()
+             ? std::make_shared<WeightStore>()
+             : std::make_shared<WeightStore>(BackendHandle::of(info[0], "WeightStore: backend")->weight_memory()));
+  });
 }
 
 void StoreHandle::define(Napi::Env env, Napi::Object exports) {
@@ -124,7 +128,7 @@ Napi::Value StoreHandle::load(const Napi::CallbackInfo& info) {
     std::string name = string_of(info[0], "load: name");
     Napi::Object from = object_of(info[1], "load: part");
     std::shared_ptr<SafetensorsFile> file = SafetensorsHandle::of(from.Get("file"), "load: file");
-    std::shared_ptr<CpuBackend> backend = BackendHandle::of(info[2], "load: backend");
+    std::shared_ptr<Backend> backend = BackendHandle::of(info[2], "load: backend");
     LoadPart part = part_of(from, *file);
     bool finished = native()->load(name, part, parallel_on(backend->pool()), flag_of(info[3], "load: abort"));
     return Napi::Boolean::New(info.Env(), finished);

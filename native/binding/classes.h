@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "backends/cpu.h"
+#include "backends/cuda.h"
 #include "binding/handle.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/store.h"
@@ -11,8 +12,9 @@
 
 namespace kvasir::binding {
 
-// new Backend({ threads, isa }): one device's kernels with their threads.
-class BackendHandle : public Handle<BackendHandle, CpuBackend> {
+// new Backend({ device: 'cpu', threads, isa } | { device: 'cuda', threads, module, index }): one device's kernels
+// with their threads.
+class BackendHandle : public Handle<BackendHandle, Backend> {
  public:
   static constexpr napi_type_tag kTag = {0x6b76617369720001, 0x9d1c2f64a7c34b10};
   static constexpr const char* kName = "Backend";
@@ -21,12 +23,15 @@ class BackendHandle : public Handle<BackendHandle, CpuBackend> {
 
  private:
   static Napi::Value isa(const Napi::CallbackInfo& info);
+  static Napi::Value name(const Napi::CallbackInfo& info);
   static Napi::Value threads(const Napi::CallbackInfo& info);
   Napi::Value probe_fma(const Napi::CallbackInfo& info);
   Napi::Value probe_read(const Napi::CallbackInfo& info);
+  Napi::Value available_memory(const Napi::CallbackInfo& info);
+  std::shared_ptr<CpuBackend> cpu() const;
 };
 
-// new KvCache({ layers: [{ kvHeads, headSize }], numBlocks, dtype })
+// new KvCache(backend, { layers: [{ kvHeads, headSize }], numBlocks, dtype })
 class KvCacheHandle : public Handle<KvCacheHandle, KvCache> {
  public:
   static constexpr napi_type_tag kTag = {0x6b76617369720002, 0x9d1c2f64a7c34b10};
@@ -48,8 +53,12 @@ class ProgramHandle : public Handle<ProgramHandle, Program> {
 
  private:
   Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value run_ahead(const Napi::CallbackInfo& info);
   static Napi::Value bytes(const Napi::CallbackInfo& info);
 };
+
+// planMemory(backend, graph, limits, cache): { weightBytes, cacheBytes, activationBytes }
+Napi::Value plan_memory(const Napi::CallbackInfo& info);
 
 // new SafetensorsFile(path): opens and checks one file's header.
 class SafetensorsHandle : public Handle<SafetensorsHandle, SafetensorsFile> {

@@ -167,7 +167,8 @@ Layout layout_of(Napi::Value value, const std::string& where) {
   std::string name = string_of(value, where);
   if (name == "rows") return Layout::kRows;
   if (name == "panels") return Layout::kPanels;
-  throw Error(ErrorKind::kInvalidValue, where + " must be rows or panels, got " + name);
+  if (name == "tiles") return Layout::kTiles;
+  throw Error(ErrorKind::kInvalidValue, where + " must be rows, panels or tiles, got " + name);
 }
 
 ProgramDescription program_of(Napi::Value from) {

@@ -3,23 +3,18 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <optional>
 
-#include "checkpoint/pack.h"
+#include "checkpoint/place.h"
 #include "checkpoint/problem.h"
 
-// Work is divided into pieces: rectangles of the part that are read with one pread, or one for each of the
-// file's rows where a rectangle is narrower than the file's matrix, into a buffer that stays in L2, and
-// packed from there panel by panel. A piece begins and ends between panels, so that threads never share a
-// cache line of the target. Where memory and file agree, the bytes go straight to the target.
+// Work is divided into pieces (Pieces): rectangles of the part that are read with one pread, or one for each of
+// the file's rows where a rectangle is narrower than the file's matrix, into a buffer that stays in L2, and
+// packed from there. Where the host's memory and the file agree, the bytes go straight to the target. For a
+// device a thread reads the next piece while what it packed last is copied; a load ends when all is.
 
 namespace kvasir {
 namespace {
-
-constexpr int64_t kPieceBytes = int64_t{256} << 10;  // aimed at: many for two threads, few calls, and in L2
-constexpr int64_t kStagingBytes = int64_t{2} << 20;  // at most, where rows are very long
-
-int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-int64_t round_down(int64_t value, int64_t step) { return value / step * step; }
 
 // The file's tensor as a matrix: leading dimensions merged; a vector as one column, or one row where W has
 // one row.
@@ -30,13 +25,7 @@ struct FileMatrix {
 
 class Load {
  public:
-  Load(StoredTensor& target, const LoadPart& part, const std::atomic<int32_t>* abort)
-      : target_(target), part_(part), abort_(abort) {
-    check_part();
-    matrix_ = file_matrix();
-    check_shape();
-    plan();
-  }
+  Load(StoredTensor& target, StagingPool* staging, const LoadPart& part, const std::atomic<int32_t>* abort);
 
   bool run(const ParallelFor& parallel);
 
@@ -46,18 +35,16 @@ class Load {
   void check_part();
   FileMatrix file_matrix() const;
   void check_shape() const;
-  void plan();
-  void work(int64_t begin, int64_t end);
-  void load_piece(int64_t piece, std::byte* staging);
+  void check_not_loaded() const;
+  void work(int64_t begin, int64_t end) noexcept;
+  void load_piece(int64_t piece, std::byte* buffer);
   void read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, std::byte* out,
                       int64_t stride) const;
   void mark_loaded();
+  void note(std::exception_ptr error);
   bool stopped() const {
     return failed_.load(std::memory_order_relaxed) ||
            (abort_ && abort_->load(std::memory_order_relaxed) != 0);
-  }
-  int64_t stored_row(int64_t j) const {
-    return (j / kPanelRows * part_.panel_step + part_.first_panel) * kPanelRows + j % kPanelRows;
   }
   [[noreturn]] void fail_part(const std::string& what, const std::string& expected,
                               const std::string& found) const {
@@ -73,15 +60,13 @@ class Load {
   }
 
   StoredTensor& target_;
+  StagingPool* const staging_;
   LoadPart part_;  // with rows and source_rows filled in
   const std::atomic<int32_t>* const abort_;
   FileMatrix matrix_;
-
-  // Pieces: blocks of rows j, aligned to multiples of row_block_, by blocks of columns.
+  std::optional<Placement> placement_;
+  std::optional<Pieces> pieces_;
   bool direct_;
-  int64_t row_block_, row_blocks_, first_row_block_, col_block_, col_blocks_;
-  int64_t staging_bytes_;
-  PackBlock pack_;
 
   std::atomic<int64_t> pieces_done_{0};
   std::atomic<bool> failed_{false}, overflow_{false};
@@ -90,6 +75,21 @@ class Load {
   std::vector<Buffer> free_buffers_;
 };
 
+Load::Load(StoredTensor& target, StagingPool* staging, const LoadPart& part,
+           const std::atomic<int32_t>* abort)
+    : target_(target), staging_(staging), part_(part), abort_(abort) {
+  check_part();
+  matrix_ = file_matrix();
+  check_shape();
+  part_.transposed = part_.transposed && part_.source->shape.size() > 1;
+  placement_.emplace(target_, staging_,
+                     PartLayout{matrix_.dtype, part_.transposed, part_.panel_step, part_.first_panel});
+  check_not_loaded();
+  pieces_.emplace(*placement_, part_.row_offset, part_.rows);
+  direct_ = !staging_ && !part_.transposed && target_.layout == Layout::kRows &&
+            target_.dtype == matrix_.dtype && part_.panel_step == 1;
+}
+
 void Load::check_part() {
   auto text = [](int64_t number) { return std::to_string(number); };
   if (!part_.file || !part_.source) fail_part("part", "given a file and a tensor", "none");
@@ -97,10 +97,10 @@ void Load::check_part() {
     fail_part("panel_step", "from 1 to " + text(target_.rows), text(part_.panel_step));
   if (part_.first_panel < 0 || part_.first_panel >= part_.panel_step)
     fail_part("first_panel", "from 0 to " + text(part_.panel_step - 1), text(part_.first_panel));
-  int64_t matrix_rows = target_.rows / part_.panel_step;
+  int64_t matrix_rows = target_.rows / part_.panel_step, group = interleave_rows(target_.layout);
   if (part_.panel_step > 1 &&
-      (target_.rows % (part_.panel_step * kPanelRows) != 0 || part_.row_offset % kPanelRows != 0))
-    fail_part("rows and row_offset", "whole panels where panel_step is above 1",
+      (target_.rows % (part_.panel_step * group) != 0 || part_.row_offset % group != 0))
+    fail_part("rows and row_offset", "multiples of " + text(group) + " a matrix where panel_step is above 1",
               text(target_.rows) + " and " + text(part_.row_offset));
   if (part_.row_offset < 0 || part_.row_offset >= matrix_rows)
     fail_part("row_offset", "from 0 to " + text(matrix_rows - 1), text(part_.row_offset));
@@ -113,9 +113,6 @@ void Load::check_part() {
   if (part_.source_rows < part_.source_row_offset + part_.rows)
     fail_part("source_rows", text(part_.source_row_offset + part_.rows) + " or more",
               text(part_.source_rows));
-  for (int64_t i = 0; i < part_.rows; ++i)
-    if (target_.row_loaded[static_cast<size_t>(stored_row(part_.row_offset + i))])
-      fail_part("row " + text(stored_row(part_.row_offset + i)), "loaded once", "a second load");
 }
 
 FileMatrix Load::file_matrix() const {
@@ -158,37 +155,27 @@ void Load::check_shape() const {
               std::to_string(source.bytes) + " bytes at " + std::to_string(source.offset));
 }
 
-void Load::plan() {
-  part_.transposed = part_.transposed && part_.source->shape.size() > 1;
-  int64_t element = size_of(matrix_.dtype);
-  int64_t rows = part_.rows, cols = target_.cols;
-  if (part_.transposed) {
-    int64_t widest = round_down(kStagingBytes / (2 * element), kPanelRows);
-    row_block_ = std::min(widest, round_up(part_.row_offset + rows, kPanelRows));
-    int64_t deep = kPieceBytes / (std::min(rows, row_block_) * element);
-    col_block_ = std::clamp<int64_t>(round_down(deep, 2), 2, round_up(cols, 2));
-  } else {
-    int64_t widest = round_down(kStagingBytes / (kPanelRows * element), 64);
-    col_block_ = std::min(widest, cols);
-    row_block_ = kPanelRows * std::max<int64_t>(1, kPieceBytes / (kPanelRows * col_block_ * element));
+void Load::check_not_loaded() const {
+  for (int64_t row = part_.row_offset; row < part_.row_offset + part_.rows; ++row) {
+    int64_t stored = placement_->stored_row(row);
+    if (target_.row_loaded[static_cast<size_t>(stored)])
+      fail_part("row " + std::to_string(stored), "loaded once", "a second load");
   }
-  first_row_block_ = part_.row_offset / row_block_;
-  row_blocks_ = (part_.row_offset + rows + row_block_ - 1) / row_block_ - first_row_block_;
-  col_blocks_ = (cols + col_block_ - 1) / col_block_;
-  direct_ = !part_.transposed && target_.layout == Layout::kRows && target_.dtype == matrix_.dtype &&
-            part_.panel_step == 1;
-  staging_bytes_ = direct_ ? 0 : std::min(rows, row_block_) * std::min(cols, col_block_) * element;
-  pack_ = pack_block(matrix_.dtype, target_.dtype, target_.layout, part_.transposed);
 }
 
 bool Load::run(const ParallelFor& parallel) {
-  int64_t pieces = row_blocks_ * col_blocks_;
-  auto body = [this](int64_t begin, int64_t end) { work(begin, end); };
-  if (pieces == 1) {
-    body(0, 1);
-  } else {
-    parallel(pieces, body);
+  int64_t pieces = pieces_->count();
+  try {
+    if (pieces == 1) {
+      work(0, 1);
+    } else {
+      parallel(pieces, [this](int64_t begin, int64_t end) { work(begin, end); });
+    }
+  } catch (...) {
+    note(std::current_exception());
   }
+  if (staging_)
+    if (std::exception_ptr error = staging_->settle()) note(error);
   if (error_) std::rethrow_exception(error_);
   if (pieces_done_ < pieces) return false;  // stopped, here or by `parallel`
   part_.file->check_unchanged();
@@ -199,65 +186,48 @@ bool Load::run(const ParallelFor& parallel) {
   return true;
 }
 
-void Load::work(int64_t begin, int64_t end) {
-  Buffer staging;
+void Load::note(std::exception_ptr error) {
+  std::lock_guard lock(mutex_);
+  if (!error_) error_ = error;
+  failed_ = true;
+}
+
+void Load::work(int64_t begin, int64_t end) noexcept {
+  Buffer buffer;
   try {
     {
       std::lock_guard lock(mutex_);
-      if (!free_buffers_.empty()) staging = std::move(free_buffers_.back()), free_buffers_.pop_back();
+      if (!free_buffers_.empty()) buffer = std::move(free_buffers_.back()), free_buffers_.pop_back();
     }
-    if (!staging && staging_bytes_ > 0) staging.reset(new std::byte[static_cast<size_t>(staging_bytes_)]);
+    if (!buffer && !direct_)
+      buffer.reset(new std::byte[static_cast<size_t>(pieces_->most_numbers() * size_of(matrix_.dtype))]);
     for (int64_t piece = begin; piece < end && !stopped(); ++piece) {
-      load_piece(piece, staging.get());
+      load_piece(piece, buffer.get());
       pieces_done_.fetch_add(1, std::memory_order_relaxed);
     }
     std::lock_guard lock(mutex_);
-    free_buffers_.push_back(std::move(staging));
+    free_buffers_.push_back(std::move(buffer));
   } catch (...) {
-    std::lock_guard lock(mutex_);
-    if (!error_) error_ = std::current_exception();
-    failed_ = true;
+    note(std::current_exception());
   }
 }
 
-void Load::load_piece(int64_t piece, std::byte* staging) {
-  // In the file's order: its rows are W's rows, or W's columns.
-  int64_t row_block = part_.transposed ? piece % row_blocks_ : piece / col_blocks_;
-  int64_t col_block = part_.transposed ? piece / row_blocks_ : piece % col_blocks_;
-  int64_t begin = std::max(part_.row_offset, (first_row_block_ + row_block) * row_block_);
-  int64_t end = std::min(part_.row_offset + part_.rows, (first_row_block_ + row_block + 1) * row_block_);
-  int64_t col = col_block * col_block_, cols = std::min(col_block_, target_.cols - col);
-  int64_t source_row = part_.source_row_offset + begin - part_.row_offset, rows = end - begin;
-  int64_t from = size_of(matrix_.dtype), to = size_of(target_.dtype);
+void Load::load_piece(int64_t piece, std::byte* buffer) {
+  const auto [row, rows, col, cols] = (*pieces_)[piece];
+  int64_t source_row = part_.source_row_offset + row - part_.row_offset, element = size_of(matrix_.dtype);
   if (direct_) {
-    std::byte* out = target_.data + (begin * target_.cols + col) * to;
-    return read_rectangle(source_row, rows, col, cols, out, target_.cols * to);
+    std::byte* out = target_.data + (row * target_.cols + col) * element;
+    return read_rectangle(source_row, rows, col, cols, out, target_.cols * element);
   }
-  int64_t stride = (part_.transposed ? rows : cols) * from;
+  // In the file's order: its rows are W's rows, or W's columns.
+  int64_t stride = (part_.transposed ? rows : cols) * element;
   if (part_.transposed) {
-    read_rectangle(col, cols, source_row, rows, staging, stride);
+    read_rectangle(col, cols, source_row, rows, buffer, stride);
   } else {
-    read_rectangle(source_row, rows, col, cols, staging, stride);
+    read_rectangle(source_row, rows, col, cols, buffer, stride);
   }
-
-  bool overflow = false;
-  for (int64_t j = begin; j < end;) {
-    int64_t next = std::min(end, round_down(j, kPanelRows) + kPanelRows), row = stored_row(j);
-    Block block{};
-    block.source = staging + (j - begin) * (part_.transposed ? from : stride);
-    block.source_stride = stride;
-    block.lane = row % kPanelRows;
-    block.target = target_.data + to * (target_.layout == Layout::kPanels
-                                            ? panel_index(target_.dtype, target_.cols, row - block.lane, 0)
-                                            : row * target_.cols);
-    block.target_cols = target_.cols;
-    block.rows = next - j;
-    block.col = col;
-    block.cols = cols;
-    overflow |= pack_(block);
-    j = next;
-  }
-  if (overflow) overflow_.store(true, std::memory_order_relaxed);
+  if (placement_->put({row, rows, col, cols}, buffer, stride))
+    overflow_.store(true, std::memory_order_relaxed);
 }
 
 // Rows and columns of the file's matrix.
@@ -279,15 +249,38 @@ void Load::mark_loaded() {
     ++target_.rows_loaded;
   };
   int64_t end = part_.row_offset + part_.rows;
-  if (part_.panel_step > 1) end = round_up(end, kPanelRows);  // the padding between interleaved matrices
-  for (int64_t j = part_.row_offset; j < end; ++j) mark(stored_row(j));
+  if (part_.panel_step > 1)  // the padding between interleaved matrices
+    end = round_up(end, interleave_rows(target_.layout));
+  for (int64_t row = part_.row_offset; row < end; ++row) mark(placement_->stored_row(row));
 }
 
 }  // namespace
 
-bool load_part(StoredTensor& target, const LoadPart& part, const ParallelFor& parallel,
+bool load_part(StoredTensor& target, StagingPool* staging, const LoadPart& part, const ParallelFor& parallel,
                const std::atomic<int32_t>* abort) {
-  return Load(target, part, abort).run(parallel);
+  return Load(target, staging, part, abort).run(parallel);
+}
+
+bool pack_values(StoredTensor& target, StagingPool* staging, const float* values) {
+  Placement placement(target, staging, {DType::kF32, false, 1, 0});
+  Pieces pieces(placement, 0, target.rows);
+  bool overflow = false;
+  std::exception_ptr error;
+  try {
+    for (int64_t i = 0; i < pieces.count(); ++i) {
+      Rectangle piece = pieces[i];
+      const float* source = values + piece.row * target.cols + piece.col;
+      overflow |= placement.put(piece, reinterpret_cast<const std::byte*>(source), target.cols * 4);
+    }
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (staging) {
+    std::exception_ptr in_flight = staging->settle();
+    if (!error) error = in_flight;
+  }
+  if (error) std::rethrow_exception(error);
+  return overflow;
 }
 
 }  // namespace kvasir

@@ -13,6 +13,9 @@
 // into the tile in one go, which reads whole cache lines whatever the rows' distance is, and the tile is
 // transposed into the panel out of L1. Transposition works in units of 32 bits: one f32, or two neighbouring
 // 16-bit columns, which is what bf16 panels hold; f16 panels are split from that once more.
+//
+// Tiles of CUDA's layout hold rows, so that a file's rows are only cut into lines of 128 bytes, whose 16-byte
+// pieces change places. A transposed file's columns are scattered over a tile, 8 KiB, in L1.
 
 namespace kvasir {
 namespace {
@@ -56,12 +59,14 @@ struct Packer {
     return reinterpret_cast<const Source*>(block.source + file_row * block.source_stride);
   }
   static Target* target(const Block& block) { return reinterpret_cast<Target*>(block.target); }
+  static Target* target_row(const Block& block, int64_t row) {
+    return reinterpret_cast<Target*>(block.target + row * block.target_stride);
+  }
 
   static bool rows_to_rows(const Block& block) {
     bool overflow = false;
     for (int64_t row = 0; row < block.rows; ++row)
-      overflow |= convert<from, to>(source(block, row), target(block) + row * block.target_cols + block.col,
-                                    block.cols);
+      overflow |= convert<from, to>(source(block, row), target_row(block, row), block.cols);
     return overflow;
   }
 
@@ -70,8 +75,7 @@ struct Packer {
     Target column[kPanelRows];
     for (int64_t c = 0; c < block.cols; ++c) {
       overflow |= convert<from, to>(source(block, c), column, block.rows);
-      for (int64_t row = 0; row < block.rows; ++row)
-        target(block)[row * block.target_cols + block.col + c] = column[row];
+      for (int64_t row = 0; row < block.rows; ++row) target_row(block, row)[c] = column[row];
     }
     return overflow;
   }
@@ -137,7 +141,50 @@ struct Packer {
     return overflow;
   }
 
+  // Where a 16-byte piece of a block's row begins in its tile, counted from the block's first line.
+  static int64_t tile_place(const Block& block, int64_t row, int64_t piece) {
+    return row * kTileRowBytes + (piece ^ ((block.lane + row) & 7)) * 16;
+  }
+
+  static bool rows_to_tiles(const Block& block) {
+    constexpr int64_t kCols = tile_cols(to);
+    bool overflow = false;
+    alignas(64) Target line[kCols];
+    for (int64_t row = 0; row < block.rows; ++row) {
+      std::byte* tile = block.target;
+      for (int64_t c = 0; c < block.cols; c += kCols, tile += block.target_stride) {
+        int64_t cols = std::min(kCols, block.cols - c);
+        overflow |= convert<from, to>(source(block, row) + c, line, cols);
+        std::fill(line + cols, line + kCols, Target{});
+        for (int64_t piece = 0; piece < kTileRowBytes / 16; ++piece)
+          std::memcpy(tile + tile_place(block, row, piece), line + piece * (16 / sizeof(Target)), 16);
+      }
+    }
+    return overflow;
+  }
+
+  static bool columns_to_tiles(const Block& block) {
+    constexpr int64_t kCols = tile_cols(to), kPieceCols = 16 / sizeof(Target);
+    bool overflow = false;
+    Target column[kTileRows];
+    for (int64_t c = 0; c < round_up_to_line(block.cols); ++c) {
+      std::byte* tile = block.target + c / kCols * block.target_stride;
+      if (c < block.cols) {
+        overflow |= convert<from, to>(source(block, c), column, block.rows);
+      } else {
+        std::fill(column, column + block.rows, Target{});
+      }
+      int64_t piece = c % kCols / kPieceCols, place = c % kPieceCols;
+      for (int64_t row = 0; row < block.rows; ++row)
+        reinterpret_cast<Target*>(tile + tile_place(block, row, piece))[place] = column[row];
+    }
+    return overflow;
+  }
+
+  static int64_t round_up_to_line(int64_t cols) { return col_tiles(to, cols) * tile_cols(to); }
+
   static PackBlock choose(Layout layout, bool transposed) {
+    if (layout == Layout::kTiles) return transposed ? columns_to_tiles : rows_to_tiles;
     if (layout == Layout::kPanels) return transposed ? columns_to_panel : rows_to_panel;
     return transposed ? columns_to_rows : rows_to_rows;
   }

@@ -5,25 +5,28 @@
 
 #include "types/dtype.h"
 #include "types/panels.h"
+#include "types/tiles.h"
 
 namespace kvasir {
 
-// A rectangle of a weight matrix W: rows that lie in one panel (at most kPanelRows), columns [col, col +
-// cols), as it was read from a file and as it is to lie in memory.
+// A rectangle of a weight matrix W, as it was read from a file and as it is to lie in memory: columns [col, col +
+// cols) of at most kPanelRows rows that lie in one panel, or of at most kTileRows rows that lie in the same tiles.
 struct Block {
   const std::byte* source;  // the file's first element of the rectangle
   int64_t source_stride;    // bytes between the file's rows: rows of W, or columns where the file holds W
                             // transposed
-  std::byte* target;        // kPanels: the panel; kRows: the beginning of the rectangle's first row of W
-  int64_t target_cols;      // kRows: W's columns
-  int64_t lane;             // kPanels: the rectangle's first row in the panel
+  std::byte* target;      // kPanels: the panel; kRows: the rectangle's first element; kTiles: its first line
+  int64_t target_stride;  // bytes; kRows: between rows; kTiles: between tiles side by side
+  int64_t lane;  // kPanels, kTiles: the rectangle's first row in the panel or tile; of tiles modulo 8
   int64_t rows;
-  int64_t col, cols;  // bf16 in kPanels: col is even, and cols too unless the block ends with W's last column
+  // bf16 in kPanels: col is even, and cols too unless the block ends with W's last column. kTiles: whole lines,
+  // unless it ends there.
+  int64_t col, cols;
 };
 
 // Converts and lays out one block; returns whether a finite number became infinite. Rows of the panel that
 // are not the block's are left alone. Where bf16 panels pad an odd number of columns, the padding is zero
-// afterwards if it was.
+// afterwards if it was; where tiles pad a line, it is zero afterwards.
 using PackBlock = bool (*)(const Block&);
 
 // For numbers kept as `from` in the file and `to` in memory: kF32, kF16 or kBF16.

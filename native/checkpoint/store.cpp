@@ -1,10 +1,9 @@
 #include "checkpoint/store.h"
 
-#include <algorithm>
-
 #include "checkpoint/load.h"
-#include "checkpoint/pack.h"
 #include "checkpoint/problem.h"
+#include "checkpoint/staging-pool.h"
+#include "checkpoint/unpack.h"
 
 namespace kvasir {
 namespace {
@@ -21,41 +20,35 @@ constexpr int64_t kMaxDimension = int64_t{1} << 40;
 
 std::string megabytes(uint64_t bytes) { return std::to_string((bytes + 999'999) / 1'000'000) + " MB"; }
 
-int64_t stored_bytes(const std::string& name, DType dtype, Layout layout, int64_t rows, int64_t cols) {
+}  // namespace
+
+uint64_t stored_bytes(const WeightShape& shape) {
+  const auto& [name, dtype, layout, rows, cols] = shape;
+  if (dtype == DType::kI32) fail(ErrorKind::kDType, name, "dtype", "f32, f16 or bf16", name_of(dtype));
   if (rows < 1 || cols < 1 || rows > kMaxDimension || cols > kMaxDimension)
     fail(ErrorKind::kInvalidValue, name, "shape", "of sizes from 1 to 2^40", shape_text({rows, cols}));
-  bool panels = layout == Layout::kPanels;
-  int64_t lines = panels ? panel_count(rows) : rows;
-  int64_t line_bytes = panels ? panel_bytes(dtype, cols) : cols * size_of(dtype);
-  int64_t bytes;
+  int64_t lines = rows, line_bytes = cols * size_of(dtype), bytes;
+  if (layout == Layout::kPanels) lines = panel_count(rows), line_bytes = panel_bytes(dtype, cols);
+  if (layout == Layout::kTiles) lines = row_tiles(rows), line_bytes = tiles_bytes(dtype, 1, cols);
   if (__builtin_mul_overflow(lines, line_bytes, &bytes))
     fail(ErrorKind::kInvalidValue, name, "size", "less than 2^63 bytes",
          shape_text({rows, cols}) + " of " + name_of(dtype));
-  return bytes;
+  return static_cast<uint64_t>(bytes);
 }
 
-// Numbers of a matrix in panels as rows, one panel at a time; `row` has room for cols of f32.
-void widen_panel_row(const StoredTensor& tensor, int64_t row, float* out) {
-  for (int64_t col = 0; col < tensor.cols; ++col) {
-    int64_t index = panel_index(tensor.dtype, tensor.cols, row, col);
-    widen(tensor.dtype, tensor.data + index * size_of(tensor.dtype), out + col, 1);
-  }
-}
+WeightStore::WeightStore(std::shared_ptr<WeightMemory> memory)
+    : memory_(std::move(memory)),
+      staging_(memory_->host_addressable() ? nullptr : std::make_unique<StagingPool>(*memory_)) {}
 
-}  // namespace
+WeightStore::~WeightStore() = default;
 
 const StoredTensor& WeightStore::declare(const std::string& name, DType dtype, Layout layout, int64_t rows,
                                          int64_t cols) {
   if (find(name)) fail(ErrorKind::kInvalidValue, name, "name", "declared once", "a second declaration");
-  if (dtype == DType::kI32) fail(ErrorKind::kDType, name, "dtype", "f32, f16 or bf16", name_of(dtype));
-  auto bytes = static_cast<uint64_t>(stored_bytes(name, dtype, layout, rows, cols));
-  uint64_t pending = bytes_not_loaded_, available = platform::available_memory();
-  if (bytes > available || pending > available - bytes)
-    throw Error(ErrorKind::kOutOfMemory,
-                "weight " + quoted(name) + " needs " + megabytes(bytes) + " beside " + megabytes(pending) +
-                    " of weights not yet loaded, but " + megabytes(available) + " of memory are available")
-        .in_tensor(name)
-        .mismatch(std::to_string(bytes + pending), std::to_string(available));
+  if (staging_ && layout == Layout::kPanels)
+    fail(ErrorKind::kInvalidValue, name, "layout", "rows or tiles in " + memory_->name(), "panels");
+  uint64_t bytes = stored_bytes({name, dtype, layout, rows, cols});
+  check_room("weight " + quoted(name), name, bytes);
 
   auto tensor = std::make_unique<StoredTensor>();
   tensor->name = name;
@@ -64,13 +57,32 @@ const StoredTensor& WeightStore::declare(const std::string& name, DType dtype, L
   tensor->rows = rows;
   tensor->cols = cols;
   tensor->row_loaded.assign(static_cast<size_t>(rows), false);
-  tensor->data = static_cast<std::byte*>(platform::reserve_pages(bytes));
+  tensor->memory = memory_;
+  tensor->data = memory_->allocate(bytes);
   tensor->bytes = bytes;
   tensors_.push_back(std::move(tensor));
   places_.emplace(tensors_.back()->name, tensors_.size() - 1);
   bytes_ += bytes;
   bytes_not_loaded_ += bytes_of_rows(*tensors_.back(), rows);
   return *tensors_.back();
+}
+
+uint64_t WeightStore::check_room(const std::vector<WeightShape>& shapes) const {
+  uint64_t bytes = 0;
+  for (const WeightShape& shape : shapes)
+    if (__builtin_add_overflow(bytes, stored_bytes(shape), &bytes)) bytes = UINT64_MAX;
+  check_room(std::to_string(shapes.size()) + " weights", "", bytes);
+  return bytes;
+}
+
+void WeightStore::check_room(const std::string& what, const std::string& name, uint64_t bytes) const {
+  uint64_t pending = memory_->host_addressable() ? bytes_not_loaded_ : 0, available = memory_->available();
+  if (bytes <= available && pending <= available - bytes) return;
+  std::string beside = pending > 0 ? " beside " + megabytes(pending) + " of weights not yet loaded" : "";
+  throw Error(ErrorKind::kOutOfMemory, what + ": need " + megabytes(bytes) + beside + ", but " +
+                                           megabytes(available) + " of " + memory_->name() + " are available")
+      .in_tensor(name)
+      .mismatch(std::to_string(bytes + pending), std::to_string(available));
 }
 
 // What rows of a tensor take up, without padding: about what loading them adds to the memory in use.
@@ -82,7 +94,7 @@ bool WeightStore::load(const std::string& name, const LoadPart& part, const Para
                        const std::atomic<int32_t>* abort) {
   StoredTensor& tensor = require(name);
   int64_t rows_before = tensor.rows_loaded;
-  bool loaded = load_part(tensor, part, parallel, abort);
+  bool loaded = load_part(tensor, staging_.get(), part, parallel, abort);
   bytes_not_loaded_ -= bytes_of_rows(tensor, tensor.rows_loaded - rows_before);
   return loaded;
 }
@@ -93,22 +105,7 @@ void WeightStore::load_values(const std::string& name, const float* values, int6
     fail(ErrorKind::kInvalidValue, name, "values", std::to_string(tensor.rows * tensor.cols) + " numbers",
          std::to_string(count));
   if (tensor.rows_loaded > 0) fail(ErrorKind::kInvalidValue, name, "rows", "loaded once", "a second load");
-  PackBlock pack = pack_block(DType::kF32, tensor.dtype, tensor.layout, false);
-  int64_t element = size_of(tensor.dtype);
-  bool overflow = false;
-  for (int64_t row = 0; row < tensor.rows; row += kPanelRows) {
-    int64_t start =
-        tensor.layout == Layout::kPanels ? panel_index(tensor.dtype, tensor.cols, row, 0) : row * tensor.cols;
-    Block block{};
-    block.source = reinterpret_cast<const std::byte*>(values + row * tensor.cols);
-    block.source_stride = tensor.cols * 4;
-    block.target = tensor.data + start * element;
-    block.target_cols = tensor.cols;
-    block.rows = std::min(kPanelRows, tensor.rows - row);
-    block.cols = tensor.cols;
-    overflow |= pack(block);
-  }
-  if (overflow)
+  if (pack_values(tensor, staging_.get(), values))
     fail(ErrorKind::kUnsupported, name, "values", std::string("within the range of ") + name_of(tensor.dtype),
          "a larger one");
   tensor.row_loaded.assign(static_cast<size_t>(tensor.rows), true);
@@ -117,13 +114,7 @@ void WeightStore::load_values(const std::string& name, const float* values, int6
 }
 
 void WeightStore::copy_out(const std::string& name, float* destination) const {
-  const StoredTensor& tensor = get(name);
-  if (tensor.layout == Layout::kRows) {
-    widen(tensor.dtype, tensor.data, destination, tensor.rows * tensor.cols);
-    return;
-  }
-  for (int64_t row = 0; row < tensor.rows; ++row)
-    widen_panel_row(tensor, row, destination + row * tensor.cols);
+  unpack(get(name), staging_.get(), destination);
 }
 
 const StoredTensor* WeightStore::find(std::string_view name) const {
@@ -141,6 +132,7 @@ StoredTensor& WeightStore::require(const std::string& name) const {
 const StoredTensor& WeightStore::get(const std::string& name) const { return require(name); }
 
 void WeightStore::check_complete() const {
+  if (staging_) staging_->clear();
   for (const auto& tensor : tensors_)
     if (tensor->rows_loaded < tensor->rows)
       fail(ErrorKind::kFileFormat, tensor->name, "rows",

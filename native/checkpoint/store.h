@@ -11,16 +11,33 @@
 #include <vector>
 
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight-memory.h"
 #include "platform/platform.h"
 #include "types/dtype.h"
 #include "types/panels.h"
+#include "types/tiles.h"
 
 namespace kvasir {
 
-// A named weight in memory. Vectors are matrices of one column (or of one row).
+class StagingPool;
+
+// A weight to be declared. Vectors are matrices of one column (or of one row).
+struct WeightShape {
+  std::string name;
+  DType dtype = DType::kF32;
+  Layout layout = Layout::kRows;
+  int64_t rows = 0, cols = 0;
+};
+
+// What a weight takes up, with its padding. Throws Error: kInvalidValue (sizes), kDType (not f32, f16 or bf16).
+uint64_t stored_bytes(const WeightShape& shape);
+
+// A named weight in memory.
 struct StoredTensor {
   StoredTensor() = default;
-  ~StoredTensor() { platform::release_pages(data, bytes); }
+  ~StoredTensor() {
+    if (data) memory->release(data, bytes);
+  }
   StoredTensor(const StoredTensor&) = delete;
   StoredTensor& operator=(const StoredTensor&) = delete;
 
@@ -28,25 +45,31 @@ struct StoredTensor {
   DType dtype = DType::kF32;
   Layout layout = Layout::kRows;
   int64_t rows = 0, cols = 0;
-  std::byte* data = nullptr;  // 64-byte aligned; padding is zero
+  std::shared_ptr<WeightMemory> memory;
+  std::byte* data = nullptr;  // as kernels take it, in `memory`, aligned as it does; padding is zero
   size_t bytes = 0;
   int64_t rows_loaded = 0;
   std::vector<bool> row_loaded;
 };
 
+// Rows of one matrix that stay together where two are interleaved.
+constexpr int64_t interleave_rows(Layout layout) {
+  return layout == Layout::kTiles ? kTileInterleaveRows : kPanelRows;
+}
+
 // What a load takes from a file, and where it goes.
 //
 // Row i of the part becomes row j = row_offset + i of the stored matrix; that is how q, k and v are merged,
-// each at its offset. With panel_step = 2 two matrices are interleaved by panels, gate and up of a gated
-// feed-forward: row j then lies in panel j / 32 * panel_step + first_panel, lane j % 32. Such a tensor is
-// declared with panel_step * 32 * panel_count(rows) rows; the lanes that follow a part's last row count as
-// loaded, with zeros.
+// each at its offset. With panel_step = 2 two matrices are interleaved by groups of G = interleave_rows(layout)
+// rows, panels or an eighth of a tile: gate and up of a gated feed-forward. Row j then becomes row j % G of group
+// j / G * panel_step + first_panel. Such a tensor is declared with panel_step * G * ceil(rows / G) rows; the rows
+// of a group that follow a part's last row count as loaded, with zeros.
 struct LoadPart {
   const platform::File* file = nullptr;
   const TensorEntry* source = nullptr;
   bool transposed = false;        // the file holds (in, out), as GPT-2's Conv1D does
   int64_t rows = -1;              // -1: as many as the stored matrix has from row_offset on
-  int64_t row_offset = 0;         // with panel_step > 1: a multiple of 32, counted in the part's own matrix
+  int64_t row_offset = 0;         // with panel_step > 1: a multiple of G, counted in the part's own matrix
   int64_t source_row_offset = 0;  // the part's first row among the rows (out) of the file's tensor
   int64_t source_rows = -1;       // rows (out) that the file's tensor must have; -1: source_row_offset + rows
   int64_t panel_step = 1;
@@ -61,20 +84,28 @@ using ParallelFor =
 // A model's weights by name, in the kernels' layouts, filled from checkpoint files.
 //
 // One thread at a time declares and loads. Loading reads pieces into buffers of at most 2 MiB a thread and
-// packs them from there, so that memory never holds more than the weights and those buffers.
+// packs them from there, so that memory never holds more than the weights and those buffers. For a device it
+// packs into staging buffers, 64 MiB of them at most, which are kept until check_complete. No copy is in flight
+// when a call has returned or thrown.
 class WeightStore {
  public:
-  // Reserves a matrix of zeros. Throws Error: kInvalidValue (sizes, a name that exists), kDType (not f32, f16
-  // or bf16), kOutOfMemory (more than the machine or its cgroup has left, counting what was declared and not
-  // yet loaded).
+  explicit WeightStore(std::shared_ptr<WeightMemory> memory = host_memory());
+  ~WeightStore();
+
+  // Reserves a matrix of zeros; a device's memory holds rows and tiles. Throws Error: kInvalidValue (sizes, a
+  // layout, a name that exists), kDType (not f32, f16 or bf16), kOutOfMemory (more than the memory has left,
+  // counting on the host what was declared and not yet loaded).
   const StoredTensor& declare(const std::string& name, DType dtype, Layout layout, int64_t rows,
                               int64_t cols);
+
+  // Throws Error(kOutOfMemory) as declaring all of them would, before anything is taken. Returns what they need.
+  uint64_t check_room(const std::vector<WeightShape>& shapes) const;
 
   // Fills rows of a declared tensor, from F32, F16 or BF16, rounding to nearest even where the stored type is
   // narrower. Returns false, with the rows still missing, when `*abort` became nonzero.
   // Throws Error: kFileFormat (the file's shape is another), kUnsupported (its dtype, or a finite number that
   // the stored type cannot hold), kFileChanged (the file changed meanwhile), kInvalidValue (a wrong part, or
-  // rows that were loaded before).
+  // rows that were loaded before), kDevice and kOutOfMemory (copies to a device, and buffers for them).
   [[nodiscard]] bool load(const std::string& name, const LoadPart& part, const ParallelFor& parallel,
                           const std::atomic<int32_t>* abort = nullptr);
 
@@ -82,7 +113,7 @@ class WeightStore {
   void load_values(const std::string& name, const float* values, int64_t count);
 
   // Writes a tensor as f32, row-major (rows, cols), rows in their stored order: interleaved matrices come out
-  // in turn, 32 rows of each.
+  // in turn, a group of each.
   void copy_out(const std::string& name, float* destination) const;
 
   // The tensor, or null.
@@ -93,14 +124,19 @@ class WeightStore {
   // In the order of their declaration.
   const std::vector<std::unique_ptr<StoredTensor>>& tensors() const { return tensors_; }
   uint64_t bytes() const { return bytes_; }
+  const std::shared_ptr<WeightMemory>& memory() const { return memory_; }
 
-  // Throws Error(kFileFormat) naming a tensor whose rows are not all loaded, if there is one.
+  // Ends loading: gives staging buffers back. Throws Error(kFileFormat) naming a tensor whose rows are not all
+  // loaded, if there is one.
   void check_complete() const;
 
  private:
   StoredTensor& require(const std::string& name) const;
   static uint64_t bytes_of_rows(const StoredTensor& tensor, int64_t rows);
+  void check_room(const std::string& what, const std::string& name, uint64_t bytes) const;
 
+  const std::shared_ptr<WeightMemory> memory_;
+  const std::unique_ptr<StagingPool> staging_;  // null where the host addresses the memory
   std::vector<std::unique_ptr<StoredTensor>> tensors_;
   std::unordered_map<std::string_view, size_t> places_;  // keys lie in the tensors
   uint64_t bytes_ = 0, bytes_not_loaded_ = 0;

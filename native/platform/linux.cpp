@@ -255,7 +255,11 @@ std::string cpu_name() {
 
 // --- dynamic libraries ---
 
-void* open_library(const std::string& path) { return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL); }
+void* open_library(const std::string& path, std::string* problem) {
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr && problem != nullptr) *problem = dlerror();
+  return library;
+}
 
 void* library_symbol(void* library, const char* name) { return dlsym(library, name); }
 

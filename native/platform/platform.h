@@ -78,8 +78,8 @@ std::string cpu_name();
 
 // --- dynamic libraries ---
 
-// Opens a shared library; null when it is not there. Never closed.
-void* open_library(const std::string& path);
+// Opens a shared library; null when it cannot be, and the system's words for it in `*problem`. Never closed.
+void* open_library(const std::string& path, std::string* problem = nullptr);
 void* library_symbol(void* library, const char* name);
 // The folder of the shared library that this code is part of.
 std::string own_folder();

@@ -1,8 +1,9 @@
 #include "runtime/kv-cache.h"
 
+#include <algorithm>
 #include <string>
 
-#include "platform/platform.h"
+#include "runtime/backend.h"
 #include "types/error.h"
 
 namespace kvasir {
@@ -19,25 +20,30 @@ void check_range(const char* what, int64_t value, int64_t most) {
 
 }  // namespace
 
-KvCache::KvCache(const std::vector<KvLayerShape>& layers, int64_t num_blocks, DType dtype)
-    : num_blocks_(num_blocks) {
-  if (dtype != DType::kF32 && dtype != DType::kBF16)
-    throw Error(ErrorKind::kDType, std::string("KvCache: dtype must be f32 or bf16, got ") + name_of(dtype));
+KvCache::KvCache(std::shared_ptr<Backend> backend, const std::vector<KvLayerShape>& layers, int64_t num_blocks,
+                 DType dtype, bool planned_only)
+    : backend_(std::move(backend)), num_blocks_(num_blocks) {
+  const DeviceRules& rules = backend_->rules();
+  if (std::find(rules.caches.begin(), rules.caches.end(), dtype) == rules.caches.end()) {
+    std::string known;
+    for (DType type : rules.caches) known += (known.empty() ? "" : " or ") + std::string(name_of(type));
+    throw Error(ErrorKind::kDType, "KvCache: dtype must be " + known + ", got " + name_of(dtype));
+  }
   check_range("num_blocks", num_blocks, kMaxBlocks);
   if (layers.size() > kMaxLayers) check_range("layers", static_cast<int64_t>(layers.size()), kMaxLayers);
   // The bounds above keep one layer below 2^47 bytes; the sum is checked as it grows.
   for (const KvLayerShape& shape : layers) {
     check_range("kv_heads", shape.kv_heads, kMaxHeads);
     check_range("head_size", shape.head_size, kMaxHeadSize);
-    KvCacheLayer layer{nullptr, num_blocks, shape.kv_heads, shape.head_size, dtype};
+    KvCacheLayer layer{nullptr, num_blocks, shape.kv_heads, shape.head_size, dtype, rules.key_layout};
     layers_.push_back(layer);
     if (__builtin_add_overflow(bytes_, num_blocks * layer.block_bytes(), &bytes_) || bytes_ > int64_t{1}
                                                                                                   << 46)
       throw Error(ErrorKind::kOutOfMemory, "KvCache: more than 64 TiB asked for");
   }
-  if (bytes_ == 0) return;
-  memory_ = platform::reserve_pages(static_cast<size_t>(bytes_));
-  std::byte* next = static_cast<std::byte*>(memory_);
+  if (bytes_ == 0 || planned_only) return;
+  memory_ = backend_->allocate(bytes_);
+  std::byte* next = memory_;
   for (KvCacheLayer& layer : layers_) {
     layer.data = next;
     next += num_blocks * layer.block_bytes();
@@ -45,7 +51,7 @@ KvCache::KvCache(const std::vector<KvLayerShape>& layers, int64_t num_blocks, DT
 }
 
 KvCache::~KvCache() {
-  if (memory_ != nullptr) platform::release_pages(memory_, static_cast<size_t>(bytes_));
+  backend_->release(memory_, bytes_);
 }
 
 }  // namespace kvasir

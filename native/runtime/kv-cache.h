@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "kernels/kv-append/kv-cache.h"
@@ -11,11 +12,16 @@ struct KvLayerShape {
   int64_t kv_heads, head_size;
 };
 
-// Owns the paged KV cache of all layers: `num_blocks` blocks of kBlockTokens positions in each.
+class Backend;
+
+// Owns the paged KV cache of all layers, in the device's memory: `num_blocks` blocks of kBlockTokens positions in
+// each.
 class KvCache {
  public:
-  // Throws Error(kInvalidValue) for impossible sizes and Error(kOutOfMemory) where memory is short.
-  KvCache(const std::vector<KvLayerShape>& layers, int64_t num_blocks, DType dtype);
+  // `planned_only`: takes no memory, to check a program with. Throws Error(kInvalidValue) for impossible sizes and
+  // Error(kOutOfMemory) where memory is short.
+  KvCache(std::shared_ptr<Backend> backend, const std::vector<KvLayerShape>& layers, int64_t num_blocks,
+          DType dtype, bool planned_only = false);
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
@@ -26,9 +32,10 @@ class KvCache {
   const KvCacheLayer& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
 
  private:
+  std::shared_ptr<Backend> backend_;
   std::vector<KvCacheLayer> layers_;
   int64_t num_blocks_, bytes_ = 0;
-  void* memory_ = nullptr;
+  std::byte* memory_ = nullptr;
 };
 
 }  // namespace kvasir

@@ -1,9 +1,11 @@
 #include "runtime/node-check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
 
+#include "runtime/backend.h"
 #include "runtime/kv-cache.h"
 #include "runtime/node-reader.h"
 
@@ -16,8 +18,9 @@ constexpr int64_t kMaxDim = int64_t{1} << 40;
 // One node's rules, told in terms of shapes.
 class NodeCheck : public NodeReader {
  public:
-  NodeCheck(const ProgramDescription& program, const NodeDescription& node, const KvCache* cache)
-      : NodeReader(program, node), cache_(cache) {}
+  NodeCheck(const ProgramDescription& program, const NodeDescription& node, const KvCache* cache,
+            const DeviceRules& rules)
+      : NodeReader(program, node), cache_(cache), rules_(rules) {}
 
   void run();
 
@@ -29,27 +32,42 @@ class NodeCheck : public NodeReader {
       fail(ErrorKind::kShape, name + " must be " + to_string(expected) + ", got " + to_string(value.shape));
   }
 
-  // A computed f32 matrix: (rows, cols), rows being a free dimension or fixed.
+  bool is_activation(DType dtype) const {
+    return std::find(rules_.activations.begin(), rules_.activations.end(), dtype) != rules_.activations.end();
+  }
+
+  // A computed matrix of floats: (rows, cols), rows being a free dimension or fixed.
   Shape matrix(const std::string& name) const {
     const ValueDescription& x = input(name);
     if (x.kind != ValueKind::kResult)
       fail(ErrorKind::kInvalidValue, name + " must be computed by the program");
-    if (x.dtype != DType::kF32) fail(ErrorKind::kDType, name + " must be f32, got " + name_of(x.dtype));
+    if (!is_activation(x.dtype))
+      fail(ErrorKind::kDType, name + " must be of a type that the device computes in, got " + name_of(x.dtype));
     if (x.shape.size() != 2 || x.shape[1].symbol != Symbol::kFixed)
       fail(ErrorKind::kShape, name + " must be a matrix, got " + to_string(x.shape));
     return x.shape;
   }
 
-  void matrix_like(const std::string& name, const Shape& expected) const {
+  void matrix_like(const std::string& name, const Shape& expected, DType dtype) const {
     if (!has_input(name)) return;
     matrix(name);
     expect_shape(name, input(name), expected);
+    expect_dtype(name, input(name), dtype);
   }
 
-  void result(const std::string& name, const Shape& expected, DType dtype = DType::kF32) const {
-    const ValueDescription& y = output(name);
-    if (y.dtype != dtype) fail(ErrorKind::kDType, name + std::string(" must be ") + name_of(dtype));
-    expect_shape(name, y, expected);
+  void result(const std::string& name, const Shape& expected, DType dtype) const {
+    expect_dtype(name, output(name), dtype);
+    expect_shape(name, output(name), expected);
+  }
+
+  void expect_dtype(const std::string& name, const ValueDescription& value, DType dtype) const {
+    if (value.dtype != dtype)
+      fail(ErrorKind::kDType, name + " must be " + name_of(dtype) + ", got " + name_of(value.dtype));
+  }
+
+  // Matrix instructions take operands of one type; f32 activations go with weights of any type.
+  void weight_of(const std::string& name, DType activations) const {
+    if (activations != DType::kF32) expect_dtype(name, input(name), activations);
   }
 
   // A weight or constant of f32 numbers, (size,).
@@ -97,6 +115,8 @@ class NodeCheck : public NodeReader {
       fail(ErrorKind::kShape, "the cache's layer has " + std::to_string(layer.KH) + " heads of " +
                                   std::to_string(layer.D) + ", the node " + std::to_string(kv_heads) +
                                   " of " + std::to_string(head_size));
+    if (layer.key_layout != rules_.key_layout)
+      fail(ErrorKind::kInvalidValue, "the cache was made for another device");
     return layer;
   }
 
@@ -115,6 +135,7 @@ class NodeCheck : public NodeReader {
     if (table[0] != rows || table[1].size < 2 || table[1].size % 2 != 0 || table[1].size > head_size)
       fail(ErrorKind::kShape, name + " must be (" + to_string(rows) + ", 2P) with 2P at most " +
                                   std::to_string(head_size) + ", got " + to_string(table));
+    expect_dtype(name, input(name), DType::kF32);
     if (placement_is_view(name)) fail(ErrorKind::kInvalidValue, name + " must not be a slice");
   }
 
@@ -154,14 +175,27 @@ class NodeCheck : public NodeReader {
   void attention();
   void sample();
 
+  void cached_as(const KvCacheLayer& layer, DType dtype) const {
+    if (rules_.cache_as_activations && layer.dtype != dtype)
+      fail(ErrorKind::kDType, std::string("the cache must hold ") + name_of(dtype) + ", holds " +
+                                  name_of(layer.dtype));
+  }
+
   const KvCache* cache_;
+  const DeviceRules& rules_;
 };
 
 void NodeCheck::embedding() {
   step_input("ids", {{Symbol::kN}}, DType::kI32);
   auto [V, C] = stored_matrix("weight");
   if (input("weight").interleaved) fail(ErrorKind::kInvalidValue, "weight must not be interleaved");
-  result("y", {{Symbol::kN}, {Symbol::kFixed, C}});
+  const ValueDescription& weight = input("weight");
+  if (weight.layout != Layout::kRows && weight.layout != rules_.matrix_layout)
+    fail(ErrorKind::kInvalidValue, "weight must lie in rows or as the device's matrices");
+  const DType dtype = output("y").dtype;
+  if (!is_activation(dtype)) fail(ErrorKind::kDType, "y must be of a type that the device computes in");
+  if (weight.dtype != DType::kF32) weight_of("weight", dtype);
+  result("y", {{Symbol::kN}, {Symbol::kFixed, C}}, dtype);
 }
 
 void NodeCheck::linear() {
@@ -169,7 +203,8 @@ void NodeCheck::linear() {
   auto [O, K] = stored_matrix("weight");
   const ValueDescription& weight = input("weight");
   bool gated = flag_or("gated", false);
-  if (weight.layout != Layout::kPanels) fail(ErrorKind::kInvalidValue, "weight must be in panels");
+  if (weight.layout != rules_.matrix_layout)
+    fail(ErrorKind::kInvalidValue, "weight must lie as the device's matrices");
   if (weight.kind != ValueKind::kWeight) fail(ErrorKind::kInvalidValue, "weight must be a weight");
   if (weight.interleaved != gated)
     fail(ErrorKind::kInvalidValue, "a gated linear wants an interleaved weight");
@@ -179,20 +214,24 @@ void NodeCheck::linear() {
   if (gated && O % 2 != 0) fail(ErrorKind::kShape, "a gated weight must have an even number of rows");
   Shape y = {x[0], {Symbol::kFixed, gated ? O / 2 : O}};
   vector("bias", O);
-  matrix_like("residual", y);
-  result("y", y);
+  const DType dtype = input("x").dtype, y_dtype = output("y").dtype;
+  weight_of("weight", dtype);
+  if (y_dtype != DType::kF32) expect_dtype("y", output("y"), dtype);
+  matrix_like("residual", y, y_dtype);
+  result("y", y, y_dtype);
   activation_name(text("activation"), true);
 }
 
 void NodeCheck::norm(bool with_bias) {
   Shape x = matrix("x");
-  matrix_like("residual", x);
+  const DType dtype = input("x").dtype;
+  matrix_like("residual", x, dtype);
   vector("weight", x[1].size);
   if (with_bias) vector("bias", x[1].size);
-  result("y", x);
+  result("y", x, dtype);
   if (has_output("sum")) {
     if (!has_input("residual")) fail(ErrorKind::kInvalidValue, "a sum without a residual");
-    result("sum", x);
+    result("sum", x, dtype);
   }
   finite("epsilon");
   if (number("epsilon") < 0) fail(ErrorKind::kInvalidValue, "attribute epsilon must not be negative");
@@ -206,7 +245,7 @@ void NodeCheck::rope_table_node() {
   for (double f : frequencies)
     if (!std::isfinite(f)) fail(ErrorKind::kInvalidValue, "attribute frequencies must be finite");
   finite("magnitude");
-  result("y", {{Symbol::kN}, {Symbol::kFixed, 2 * static_cast<int64_t>(frequencies.size())}});
+  result("y", {{Symbol::kN}, {Symbol::kFixed, 2 * static_cast<int64_t>(frequencies.size())}}, DType::kF32);
 }
 
 void NodeCheck::rope() {
@@ -214,21 +253,21 @@ void NodeCheck::rope() {
   int64_t heads = integer("heads", 1, 4096), head_size = integer("headSize", 1, 4096);
   expect_shape("x", input("x"), {x[0], {Symbol::kFixed, heads * head_size}});
   rope_table("table", x[0], head_size);
-  result("y", x);
+  result("y", x, input("x").dtype);
 }
 
 void NodeCheck::slice() {
   Shape x = matrix("x");
   int64_t start = integer("start", 0, x[1].size - 1);
   int64_t size = integer("size", 1, x[1].size - start);
-  result("y", {x[0], {Symbol::kFixed, size}});
+  result("y", {x[0], {Symbol::kFixed, size}}, input("x").dtype);
 }
 
 void NodeCheck::activation() {
   Shape x = matrix("x");
-  matrix_like("up", x);
+  matrix_like("up", x, input("x").dtype);
   activation_name(text("kind"), false);
-  result("y", x);
+  result("y", x, input("x").dtype);
 }
 
 void NodeCheck::elementwise(bool two) {
@@ -236,27 +275,29 @@ void NodeCheck::elementwise(bool two) {
   Shape x = matrix(first);
   if (two) {
     matrix("b");
-    matrix_like("b", x);
+    matrix_like("b", x, input(first).dtype);
   }
-  result("y", x);
+  result("y", x, input(first).dtype);
 }
 
 void NodeCheck::gather_rows() {
   Shape x = matrix("x");
   expect_shape("x", input("x"), {{Symbol::kN}, x[1]});
   step_input("rows", {{Symbol::kR}}, DType::kI32);
-  result("y", {{Symbol::kR}, x[1]});
+  result("y", {{Symbol::kR}, x[1]}, input("x").dtype);
 }
 
 void NodeCheck::kv_append() {
   int64_t kv_heads = integer("kvHeads", 1, 4096), head_size = integer("headSize", 1, 256);
-  cache_layer(kv_heads, head_size);
+  const KvCacheLayer& layer = cache_layer(kv_heads, head_size);
   tables();
   Shape k = {{Symbol::kN}, {Symbol::kFixed, kv_heads * head_size}};
   matrix("k");
   matrix("v");
-  matrix_like("k", k);
-  matrix_like("v", k);
+  const DType dtype = input("k").dtype;
+  matrix_like("k", k, dtype);
+  matrix_like("v", k, dtype);
+  cached_as(layer, dtype);
   if (has_input("table") != has_input("q") || has_input("q") != has_output("q"))
     fail(ErrorKind::kInvalidValue, "table, q and the output q must come together");
   if (!has_input("table")) return;
@@ -264,8 +305,8 @@ void NodeCheck::kv_append() {
   int64_t heads = integer("heads", 1, 4096);
   matrix("q");
   Shape q = {{Symbol::kN}, {Symbol::kFixed, heads * head_size}};
-  matrix_like("q", q);
-  result("q", q);
+  matrix_like("q", q, dtype);
+  result("q", q, dtype);
 }
 
 void NodeCheck::attention() {
@@ -274,17 +315,19 @@ void NodeCheck::attention() {
   if (has_input("k") || has_input("v"))
     fail(ErrorKind::kInvalidValue, "k and v must have been lowered to kv-append");
   if (heads % kv_heads != 0) fail(ErrorKind::kShape, "kvHeads must divide heads");
-  cache_layer(kv_heads, head_size);
+  const KvCacheLayer& layer = cache_layer(kv_heads, head_size);
   tables();
   Shape q = {{Symbol::kN}, {Symbol::kFixed, heads * head_size}};
   matrix("q");
-  matrix_like("q", q);
+  const DType dtype = input("q").dtype;
+  matrix_like("q", q, dtype);
+  cached_as(layer, dtype);
   vector("slopes", heads);
   finite("scale");
   finite("softcap");
   if (number("softcap") < 0) fail(ErrorKind::kInvalidValue, "attribute softcap must not be negative");
   integer("window", 0, int64_t{1} << 31);
-  result("y", q);
+  result("y", q, dtype);
 }
 
 void NodeCheck::sample() {
@@ -294,7 +337,7 @@ void NodeCheck::sample() {
   for (const char* name : {"topK", "counter"}) step_input(name, {{Symbol::kR}}, DType::kI32);
   step_input("seed", {{Symbol::kR}, {Symbol::kFixed, 2}}, DType::kI32);
   result("ids", {{Symbol::kR}}, DType::kI32);
-  result("logprobs", {{Symbol::kR}});
+  result("logprobs", {{Symbol::kR}}, DType::kF32);
 }
 
 void NodeCheck::run() {
@@ -430,10 +473,10 @@ std::string to_string(const std::vector<Dim>& shape) {
   return text + ")";
 }
 
-void check_program(const ProgramDescription& program, const KvCache* cache) {
+void check_program(const ProgramDescription& program, const KvCache* cache, const DeviceRules& rules) {
   for (const ValueDescription& value : program.values) check_value(value);
   check_order(program);
-  for (const NodeDescription& node : program.nodes) NodeCheck(program, node, cache).run();
+  for (const NodeDescription& node : program.nodes) NodeCheck(program, node, cache, rules).run();
   check_in_place(program);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "checkpoint/pack.h"
 #include "runtime/node-check.h"
 
 namespace kvasir {
@@ -10,7 +11,7 @@ namespace kvasir {
 namespace {
 
 constexpr uint8_t kGuardByte = 0xa5;
-constexpr uint8_t kPoisonByte = 0xff;  // four of them are a NaN
+constexpr uint8_t kPoisonByte = 0xff;  // two or four of them are a NaN
 constexpr int64_t kMaxStep = 1 << 20;
 
 void check_limits(const StepLimits& limits) {
@@ -23,6 +24,12 @@ void check_limits(const StepLimits& limits) {
 const char* symbol_name(Symbol symbol) {
   static const char* const kNames[] = {"", "N", "R", "S", "S+1", "W"};
   return kNames[static_cast<int>(symbol)];
+}
+
+// Rows that gate and up take when they alternate, each filled up to whole groups.
+int64_t interleaved_rows(Layout layout, int64_t rows) {
+  const int64_t group = interleave_rows(layout);
+  return 2 * ((rows / 2 + group - 1) / group * group);
 }
 
 // Gives `symbol` its size, or checks that it has it.
@@ -58,14 +65,18 @@ class Program::Node : public BoundNode {
     const ValueDescription& v = input(name);
     int64_t cols = v.shape.size() > 1 ? v.shape[1].size : 1;
     if (v.kind == ValueKind::kConstant)
-      return {v.data.data(), DType::kF32, Layout::kRows, v.shape[0].size, cols};
+      return {owner_.constant(v.data.data()), DType::kF32, Layout::kRows, v.shape[0].size, cols};
     const StoredTensor& tensor = owner_.store_->get(v.name);
     int64_t rows = v.shape[0].size;
-    if (v.interleaved) rows = 2 * panel_count(rows / 2) * kPanelRows;
+    if (v.interleaved) rows = interleaved_rows(v.layout, rows);
     if (tensor.rows != rows || tensor.cols != cols || tensor.dtype != v.dtype || tensor.layout != v.layout)
       fail(ErrorKind::kShape, name + " " + v.name + ": the store holds another shape, dtype or layout than " +
                                   to_string(v.shape) + " " + name_of(v.dtype));
     return {tensor.data, tensor.dtype, tensor.layout, tensor.rows, tensor.cols};
+  }
+
+  const double* stored_numbers(const std::string& attribute) const override {
+    return reinterpret_cast<const double*>(owner_.constant(numbers(attribute).data()));
   }
 
   const KvCacheLayer& cache_layer() const override {
@@ -80,8 +91,8 @@ class Program::Node : public BoundNode {
 
   MatrixRef matrix(int id) const {
     const ValueDescription& v = value(id);
-    return {reinterpret_cast<float*>(address(id)), owner_.plan_.values[static_cast<size_t>(id)].stride,
-            v.shape.size() > 1 ? v.shape[1].size : 1, v.shape[0]};
+    return {address(id), owner_.plan_.values[static_cast<size_t>(id)].stride,
+            v.shape.size() > 1 ? v.shape[1].size : 1, v.shape[0], v.dtype};
   }
 
   const Program& owner_;
@@ -90,7 +101,8 @@ class Program::Node : public BoundNode {
 Program::Program(ProgramDescription description, std::shared_ptr<Backend> backend,
                  std::shared_ptr<WeightStore> store, std::shared_ptr<KvCache> cache, StepLimits limits,
                  bool checked)
-    : description_((check_limits(limits), check_program(description, cache.get()), std::move(description))),
+    : description_(
+          (check_limits(limits), check_program(description, cache.get(), backend->rules()), std::move(description))),
       backend_(std::move(backend)),
       store_(std::move(store)),
       cache_(std::move(cache)),
@@ -98,30 +110,68 @@ Program::Program(ProgramDescription description, std::shared_ptr<Backend> backen
       checked_(checked),
       plan_(plan_memory(description_, limits, checked)),
       step_check_(description_, cache_.get()) {
-  arena_ = backend_->allocate(plan_.arena_bytes);
+  if (store_->memory() != backend_->weight_memory())
+    throw Error(ErrorKind::kInvalidValue, "program: the weights lie in another device's memory");
   try {
+    arena_ = backend_->allocate(plan_.arena_bytes);
+    store_constants();
     bind_nodes();
   } catch (...) {
-    backend_->release(arena_, plan_.arena_bytes);
-    backend_->release(scratch_, scratch_bytes_);
+    release();
     throw;
   }
 }
 
-Program::~Program() {
+Program::~Program() { release(); }
+
+Program::MemoryNeeds Program::plan(const ProgramDescription& description, const Backend& backend,
+                                   const KvCache* cache, const StepLimits& limits) {
+  check_limits(limits);
+  check_program(description, cache, backend.rules());
+  MemoryNeeds needs{0, cache != nullptr ? cache->bytes() : 0, plan_memory(description, limits, false).arena_bytes};
+  for (const ValueDescription& value : description.values) {
+    if (value.kind != ValueKind::kWeight) continue;
+    const int64_t cols = value.shape.size() > 1 ? value.shape[1].size : 1;
+    const int64_t rows =
+        value.interleaved ? interleaved_rows(value.layout, value.shape[0].size) : value.shape[0].size;
+    needs.weights +=
+        static_cast<int64_t>(stored_bytes({value.name, value.dtype, value.layout, rows, cols}));
+  }
+  return needs;
+}
+
+void Program::release() {
+  bound_.reset();
+  backend_->release(constants_, constants_bytes_);
   backend_->release(arena_, plan_.arena_bytes);
-  backend_->release(scratch_, scratch_bytes_);
+}
+
+// Constants and arrays of numbers among the attributes, where kernels can read them.
+void Program::store_constants() {
+  std::vector<std::byte> image;
+  auto add = [&](const void* numbers, size_t bytes) {
+    constant_offsets_[numbers] = static_cast<int64_t>(image.size());
+    const std::byte* begin = static_cast<const std::byte*>(numbers);
+    image.insert(image.end(), begin, begin + bytes);
+    image.resize((image.size() + 63) / 64 * 64);
+  };
+  for (const ValueDescription& value : description_.values)
+    if (value.kind == ValueKind::kConstant) add(value.data.data(), value.data.size() * sizeof(float));
+  for (const NodeDescription& node : description_.nodes)
+    for (const auto& [name, attribute] : node.attributes)
+      if (const auto* numbers = std::get_if<std::vector<double>>(&attribute))
+        add(numbers->data(), numbers->size() * sizeof(double));
+  constants_bytes_ = static_cast<int64_t>(image.size());
+  constants_ = backend_->allocate(constants_bytes_);
+  if (constants_bytes_ > 0) backend_->write(constants_, image.data(), constants_bytes_);
 }
 
 void Program::bind_nodes() {
   for (const NodeDescription& node : description_.nodes) {
-    if (node.op != "slice")
-      scratch_bytes_ = std::max(scratch_bytes_, backend_->scratch_bytes(Node(*this, node)));
+    if (node.op == "sample") sample_ = &node;
+    if (node.op != "slice") nodes_.push_back(std::make_unique<Node>(*this, node));
   }
-  scratch_ = backend_->allocate(scratch_bytes_);
-  for (const NodeDescription& node : description_.nodes) {
-    if (node.op != "slice") steps_.push_back(backend_->bind(Node(*this, node), scratch_));
-  }
+  bound_ = backend_->bind(nodes_, checked_);
 }
 
 StepState Program::bind_inputs(const std::map<std::string, InputSpan>& inputs) const {
@@ -178,24 +228,21 @@ void Program::check_outputs(const std::map<std::string, OutputSpan>& outputs, co
       throw Error(ErrorKind::kInvalidValue, "step: the program has no output " + name);
     const ValueDescription& value = description_.values[static_cast<size_t>(found->second)];
     int64_t count = output_count(found->second, step);
-    if (span.dtype != value.dtype || span.count < count)
+    // Floats of any type reach the caller as f32.
+    const DType wanted = value.dtype == DType::kI32 ? DType::kI32 : DType::kF32;
+    if (span.dtype != wanted || span.count < count)
       throw Error(ErrorKind::kShape, "step: output " + name + " must be " + std::to_string(count) +
-                                         " elements of " + name_of(value.dtype) + ", got " +
+                                         " elements of " + name_of(wanted) + ", got " +
                                          std::to_string(span.count) + " of " + name_of(span.dtype));
   }
 }
 
-void Program::copy_output(const std::string& name, const OutputSpan& to, const StepState& step) const {
-  int id = description_.outputs.at(name);
+// Rows of a result, packed.
+Fetch Program::fetch_of(int id, void* to, const StepState& step) const {
   const ValueDescription& value = description_.values[static_cast<size_t>(id)];
-  const Placement& place = plan_.values[static_cast<size_t>(id)];
   int64_t rows = step.size(value.shape[0]), cols = output_count(id, step) / std::max<int64_t>(rows, 1);
-  const std::byte* from = arena_ + place.offset;
-  std::byte* into = static_cast<std::byte*>(to.data);
-  int64_t element = size_of(value.dtype);
-  for (int64_t row = 0; row < rows; row++)
-    std::memcpy(into + row * cols * element, from + row * place.stride * element,
-                static_cast<size_t>(cols * element));
+  int64_t element = size_of(value.dtype), pitch = plan_.values[static_cast<size_t>(id)].stride * element;
+  return {address(id), pitch, to, cols * element, rows};
 }
 
 bool Program::run(const std::map<std::string, InputSpan>& inputs,
@@ -205,38 +252,136 @@ bool Program::run(const std::map<std::string, InputSpan>& inputs,
   step_check_.run(step);
   check_outputs(outputs, step);
   if (checked_) poison();
-  auto aborted = [&] { return abort != nullptr && abort->load(std::memory_order_relaxed) != 0; };
-  for (const Step& node : steps_) {
-    if (aborted()) return false;
-    node(step);
+
+  // Outputs wait here until every row of logits is known to have had a token, and to be widened.
+  struct Landing {
+    int value;
+    const OutputSpan* to;
+    std::vector<std::byte> bytes;
+  };
+  std::vector<Landing> landings;
+  std::vector<Fetch> fetches;
+  auto land = [&](int value, const OutputSpan* to) {
+    int64_t bytes = output_count(value, step) * size_of(description_.values[static_cast<size_t>(value)].dtype);
+    landings.push_back({value, to, std::vector<std::byte>(static_cast<size_t>(bytes))});
+  };
+  if (sample_ != nullptr) land(sample_->outputs.at("ids"), nullptr);
+  for (const auto& [name, span] : outputs) {
+    int id = description_.outputs.at(name);
+    if (sample_ == nullptr && span.dtype == description_.values[static_cast<size_t>(id)].dtype) {
+      fetches.push_back(fetch_of(id, span.data, step));
+    } else {
+      land(id, &span);
+    }
   }
-  if (aborted()) return false;
+  for (Landing& landing : landings) fetches.push_back(fetch_of(landing.value, landing.bytes.data(), step));
+  if (!bound_->run(step, fetches)) return false;
+
   if (checked_) check_guards(step);
-  for (const NodeDescription& node : description_.nodes) {
-    if (node.op != "sample") continue;
-    const Placement& place = plan_.values[static_cast<size_t>(node.outputs.at("ids"))];
-    const int32_t* ids = reinterpret_cast<const int32_t*>(arena_ + place.offset);
-    for (int64_t r = 0; r < step.sizes[static_cast<int>(Symbol::kR)]; r++)
-      if (ids[r] < 0)
-        throw Error(ErrorKind::kNumeric, "sample: row " + std::to_string(r) +
-                                             " of the logits holds NaN or infinity, or nothing finite");
-  }
-  for (const auto& [name, span] : outputs) copy_output(name, span, step);
+  if (sample_ != nullptr)
+    check_ids(reinterpret_cast<const int32_t*>(landings[0].bytes.data()), step.of(Symbol::kR));
+  for (const Landing& landing : landings)
+    if (landing.to != nullptr) deliver(landing.value, landing.bytes.data(), *landing.to, step);
   return true;
+}
+
+void Program::deliver(int id, const std::byte* from, const OutputSpan& to, const StepState& step) const {
+  const DType dtype = description_.values[static_cast<size_t>(id)].dtype;
+  const int64_t count = output_count(id, step);
+  if (dtype == to.dtype) {
+    std::memcpy(to.data, from, static_cast<size_t>(count * size_of(dtype)));
+  } else {
+    widen(dtype, from, static_cast<float*>(to.data), count);
+  }
+}
+
+void Program::check_ids(const int32_t* ids, int64_t rows) {
+  for (int64_t r = 0; r < rows; r++)
+    if (ids[r] < 0)
+      throw Error(ErrorKind::kNumeric, "sample: row " + std::to_string(r) +
+                                           " of the logits holds NaN or infinity, or nothing finite");
+}
+
+AheadPlan Program::ahead_plan(const StepState& step, const OutputSpan& ids, const OutputSpan& logprobs,
+                              int64_t count) const {
+  AheadPlan plan{-1, -1, -1, -1, nullptr, nullptr, count, nullptr, nullptr};
+  for (size_t i = 0; i < description_.values.size(); i++) {
+    const ValueDescription& value = description_.values[i];
+    if (value.kind != ValueKind::kInput) continue;
+    if (value.name == "tokens") plan.tokens = static_cast<int>(i);
+    if (value.name == "positions") plan.positions = static_cast<int>(i);
+    if (value.name == "contextLengths") plan.context_lengths = static_cast<int>(i);
+    if (value.name == "counter") plan.counter = static_cast<int>(i);
+  }
+  if (sample_ == nullptr || plan.tokens < 0)
+    throw Error(ErrorKind::kInvalidValue, "run ahead: the program must sample what it feeds");
+  int64_t S = step.of(Symbol::kN);
+  if (ids.dtype != DType::kI32 || logprobs.dtype != DType::kF32 || ids.count < count * S ||
+      logprobs.count < count * S)
+    throw Error(ErrorKind::kShape, "run ahead: ids and logprobs must be i32 and f32 of (" + std::to_string(count) +
+                                       ", " + std::to_string(S) + ")");
+  plan.ids = address(sample_->outputs.at("ids"));
+  plan.logprobs = address(sample_->outputs.at("logprobs"));
+  plan.ids_log = static_cast<int32_t*>(ids.data);
+  plan.logprobs_log = static_cast<float*>(logprobs.data);
+  return plan;
+}
+
+// One token a sequence, sampled from in its place, and the tables of the last step valid.
+void Program::check_ahead(const StepState& step, const AheadPlan& plan) const {
+  const int64_t S = step.of(Symbol::kN);
+  auto fail = [](const std::string& problem) {
+    throw Error(ErrorKind::kInvalidValue, "run ahead: " + problem);
+  };
+  if (step.of(Symbol::kR) != S) fail("every token must have an output row");
+  if (plan.context_lengths >= 0 && step.of(Symbol::kS) != S) fail("every sequence must have one token");
+  for (size_t i = 0; i < description_.values.size(); i++) {
+    const ValueDescription& value = description_.values[i];
+    if (value.kind != ValueKind::kInput || value.name != "outputRows") continue;
+    for (int64_t r = 0; r < S; r++)
+      if (step.input<int32_t>(static_cast<int>(i))[r] != r) fail("outputRows must be 0, 1 and so on");
+  }
+  StepState last = step;
+  std::vector<std::vector<int32_t>> advanced;
+  for (int input : {plan.positions, plan.context_lengths, plan.counter}) {
+    if (input < 0) continue;
+    std::vector<int32_t>& table = advanced.emplace_back(step.input<int32_t>(input), step.input<int32_t>(input) + S);
+    for (int32_t& entry : table) {
+      if (entry > (1 << 30)) fail("positions must stay below 2^30");
+      entry += static_cast<int32_t>(plan.count - 1);
+    }
+    last.inputs[static_cast<size_t>(input)] = table.data();
+  }
+  step_check_.run(last);
+}
+
+int64_t Program::run_ahead(const std::map<std::string, InputSpan>& inputs, int64_t count, const OutputSpan& ids,
+                           const OutputSpan& logprobs, const std::atomic<int32_t>* abort) {
+  if (count < 1 || count > kMaxStep)
+    throw Error(ErrorKind::kInvalidValue, "run ahead: count must be from 1 to " + std::to_string(kMaxStep));
+  StepState step = bind_inputs(inputs);
+  step.abort = abort;
+  step_check_.run(step);
+  const AheadPlan plan = ahead_plan(step, ids, logprobs, count);
+  check_ahead(step, plan);
+  const int64_t S = step.of(Symbol::kN), done = bound_->run_ahead(step, plan);
+  for (int64_t i = 0; i < done; i++) check_ids(plan.ids_log + i * S, S);
+  return done;
 }
 
 // NaN everywhere a kernel should write, a known pattern everywhere none may.
 void Program::poison() {
-  std::memset(arena_, kGuardByte, static_cast<size_t>(plan_.arena_bytes));
+  std::vector<uint8_t> image(static_cast<size_t>(plan_.arena_bytes), kGuardByte);
   for (size_t i = 0; i < plan_.bytes.size(); i++)
-    if (plan_.bytes[i] > 0)
-      std::memset(arena_ + plan_.values[i].offset, kPoisonByte, static_cast<size_t>(plan_.bytes[i]));
+    std::fill_n(image.begin() + std::max<int64_t>(plan_.values[i].offset, 0), plan_.bytes[i], kPoisonByte);
+  backend_->write(arena_, image.data(), plan_.arena_bytes);
 }
 
 // A kernel may write the rows of this step into its own result, and nothing else.
 void Program::check_guards(const StepState& step) const {
-  std::vector<bool> writable(static_cast<size_t>(plan_.arena_bytes));
-  std::vector<bool> inside(writable.size());
+  std::vector<uint8_t> image(static_cast<size_t>(plan_.arena_bytes));
+  backend_->read(image.data(), arena_, plan_.arena_bytes);
+  std::vector<bool> writable(image.size()), inside(image.size());
   for (size_t i = 0; i < plan_.bytes.size(); i++) {
     if (plan_.bytes[i] == 0) continue;
     int64_t used = output_count(static_cast<int>(i), step) * size_of(description_.values[i].dtype);
@@ -244,7 +389,7 @@ void Program::check_guards(const StepState& step) const {
     std::fill_n(inside.begin() + plan_.values[i].offset, plan_.bytes[i], true);
   }
   for (size_t at = 0; at < writable.size(); at++)
-    if (!writable[at] && static_cast<uint8_t>(arena_[at]) != (inside[at] ? kPoisonByte : kGuardByte))
+    if (!writable[at] && image[at] != (inside[at] ? kPoisonByte : kGuardByte))
       throw Error(ErrorKind::kInternal,
                   "program: a kernel wrote outside its result, at arena byte " + std::to_string(at));
 }

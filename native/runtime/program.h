@@ -44,15 +44,38 @@ class Program {
   bool run(const std::map<std::string, InputSpan>& inputs, const std::map<std::string, OutputSpan>& outputs,
            const std::atomic<int32_t>* abort);
 
-  int64_t arena_bytes() const { return plan_.arena_bytes + scratch_bytes_; }
+  // Runs up to `count` steps of a program that samples, one after another: every sequence has one token in
+  // `inputs`, and each following step feeds the tokens that the one before sampled, at the next positions, for
+  // which the block tables must have room. `ids` and `logprobs` take (count, S). Returns the number of steps that
+  // ran before `*abort` became nonzero. The bits are those of `count` calls of run().
+  // Throws as run() does; Error(kNumeric) once the steps before the one without a token are in `ids`.
+  int64_t run_ahead(const std::map<std::string, InputSpan>& inputs, int64_t count, const OutputSpan& ids,
+                    const OutputSpan& logprobs, const std::atomic<int32_t>* abort);
+
+  // What a program, its weights and its cache take of the device's memory. Checks all as the constructor does.
+  struct MemoryNeeds {
+    int64_t weights, cache, activations;
+  };
+  static MemoryNeeds plan(const ProgramDescription& description, const Backend& backend, const KvCache* cache,
+                          const StepLimits& limits);
+
+  int64_t arena_bytes() const { return plan_.arena_bytes + bound_->work_bytes(); }
 
  private:
   class Node;
 
+  void store_constants();
+  void release();
+  const std::byte* constant(const void* numbers) const { return constants_ + constant_offsets_.at(numbers); }
   void bind_nodes();
+  void check_ahead(const StepState& step, const AheadPlan& plan) const;
+  AheadPlan ahead_plan(const StepState& step, const OutputSpan& ids, const OutputSpan& logprobs, int64_t count) const;
   StepState bind_inputs(const std::map<std::string, InputSpan>& inputs) const;
   void check_outputs(const std::map<std::string, OutputSpan>& outputs, const StepState& step) const;
-  void copy_output(const std::string& name, const OutputSpan& to, const StepState& step) const;
+  void deliver(int value, const std::byte* from, const OutputSpan& to, const StepState& step) const;
+  static void check_ids(const int32_t* ids, int64_t rows);
+  Fetch fetch_of(int value, void* to, const StepState& step) const;
+  const std::byte* address(int value) const { return arena_ + plan_.values[static_cast<size_t>(value)].offset; }
   int64_t output_count(int value, const StepState& step) const;
   void poison();
   void check_guards(const StepState& step) const;
@@ -66,9 +89,12 @@ class Program {
   MemoryPlan plan_;
   StepCheck step_check_;
   std::byte* arena_ = nullptr;
-  std::byte* scratch_ = nullptr;
-  int64_t scratch_bytes_ = 0;
-  std::vector<Step> steps_;
+  std::byte* constants_ = nullptr;
+  int64_t constants_bytes_ = 0;
+  std::map<const void*, int64_t> constant_offsets_;  // by the numbers' place in the description
+  const NodeDescription* sample_ = nullptr;  // the node that samples, if there is one
+  std::vector<std::unique_ptr<BoundNode>> nodes_;
+  std::unique_ptr<BoundProgram> bound_;
 };
 
 }  // namespace kvasir

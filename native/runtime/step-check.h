@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "runtime/backend.h"
+#include "runtime/kv-cache.h"
 
 namespace kvasir {
 

@@ -9,7 +9,8 @@ namespace kvasir {
 // How a matrix W (rows, cols) = (out, in) lies in memory.
 enum class Layout : uint8_t {
   kRows,    // row-major
-  kPanels,  // panels of kPanelRows rows, k-major, the last padded with zeros
+  kPanels,  // panels of kPanelRows rows, k-major, the last padded with zeros: matrices on the CPU
+  kTiles,   // types/tiles.h: matrices on CUDA
 };
 
 // Rows of one panel: one 64-byte line of 16-bit, two lines of 32-bit elements for every column.

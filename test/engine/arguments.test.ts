@@ -68,7 +68,11 @@ describe('wrong arguments are typed errors with a code', () => {
   it.each<[Any, object]>([
     [{ dtype: 'q3' }, rangeError],
     [{ dtype: 5 }, typeError],
-    [{ cacheDtype: 'f16' }, rangeError],
+    [{ cacheDtype: 'f64' }, rangeError],
+    [{ device: 'gpu' }, rangeError],
+    [{ deviceIndex: -1 }, rangeError],
+    [{ lookahead: 0 }, rangeError],
+    [{ lookahead: 257 }, rangeError],
     [{ threads: 0 }, rangeError],
     [{ threads: 5000 }, rangeError],
     [{ contextLength: 0 }, rangeError],

@@ -73,7 +73,7 @@ describe('toNativeProgram', () => {
     ],
     [
       'a linear weight in rows',
-      /weight must be in panels, got "rows"/,
+      /weight must be in panels or tiles, got "rows"/,
       (_, _node, value) => Object.assign(value(gate), { layout: 'rows' }),
     ],
     [

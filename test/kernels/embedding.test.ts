@@ -1,20 +1,21 @@
 import { describe, expect, it } from 'vitest'
 import { Random } from '../graph/random.js'
 import { columnCounts, KernelGraph, rowCounts } from './kernel-graph.js'
+import { onCuda } from './native-program.js'
 import type { WeightType } from './numbers.js'
 import { difference, extremes, randomNumbers, roundTo } from './numbers.js'
 
 const types: WeightType[] = ['f32', 'f16', 'bf16']
-const layouts = ['rows', 'panels']
+const layouts = ['rows', onCuda ? 'tiles' : 'panels']
 const V = 70
 
-/** An embedding whose table a linear layer shares where it is to lie in panels. */
+/** An embedding whose table a linear layer shares where it is to lie as matrices do. */
 function embeddingGraph(C: number, layout: string, table: Float32Array): KernelGraph {
   const graph = new KernelGraph()
   const weight = graph.parameter('wte.weight', [table.length / C, C], table)
   const y = graph.embedding('wte', graph.input('tokens'), weight)
   const outputs: Record<string, number> =
-    layout === 'panels' ? { logits: graph.linear('head', y, table.length / C, { tiedTo: 'wte' }) } : {}
+    layout !== 'rows' ? { logits: graph.linear('head', y, table.length / C, { tiedTo: 'wte' }) } : {}
   graph.finish({ y, ...outputs })
   return graph
 }

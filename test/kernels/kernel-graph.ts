@@ -3,7 +3,7 @@ import type { Graph, Shape, ValueId } from '#kvasir/graph/graph.js'
 import type { Interpreter } from '#kvasir/graph/interpreter.js'
 import { GraphBuilder } from '../graph/graph-builder.js'
 import type { NativeOptions, StepInputs } from './native-program.js'
-import { isas, NativeProgram, truth } from './native-program.js'
+import { isas, NativeProgram, threadCounts, truth } from './native-program.js'
 import { difference } from './numbers.js'
 
 type Outputs = Record<string, 'f32' | 'i32'>
@@ -97,7 +97,7 @@ export function expectRowsAlone(graph: KernelGraph, total: number, options: Nati
   for (const isa of isas) {
     using alone = graph.program({ ...options, isa, threads: 1, maxTokens: total })
     const whole = alone.run(rowStep(total)) as Record<string, Float32Array>
-    for (const threads of [1, 2, 3]) {
+    for (const threads of threadCounts(1, 2, 3)) {
       using program = graph.program({ ...options, isa, threads, maxTokens: total })
       for (const count of rowCounts.filter((count) => count <= total)) {
         const first = (count * 7) % (total - count + 1)

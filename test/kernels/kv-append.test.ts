@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest'
 import type { ValueId } from '#kvasir/graph/graph.js'
 import { pagedStep, shuffledBlocks } from './attention-graph.js'
 import { KernelGraph } from './kernel-graph.js'
-import { isas } from './native-program.js'
+import { caches, isas, threadCounts } from './native-program.js'
 import { difference, extremes, nmse, randomNumbers, roundTo } from './numbers.js'
 
-const cacheTypes = ['f32', 'bf16'] as const
+const cacheTypes = caches
 
 // Attention reads the cache back: a slope so steep that one position outweighs all others makes its result that
 // position's value.
@@ -186,7 +186,7 @@ describe('kv-append with rotation', () => {
     const expected = steps.map((step) => truth.run(step).y)
     for (const isa of isas) {
       for (const cacheDtype of cacheTypes) {
-        for (const threads of [1, 3]) {
+        for (const threads of threadCounts(1, 3)) {
           const options = { isa, cacheDtype, threads, maxTokens: 70 }
           using separate = apart.program(options)
           using together = fused.program(options)

@@ -3,19 +3,37 @@ import type { Graph, Value } from '#kvasir/graph/graph.js'
 import { Interpreter } from '#kvasir/graph/interpreter.js'
 import type { OptimizeOptions } from '#kvasir/graph/passes/index.js'
 import { optimize } from '#kvasir/graph/passes/index.js'
-import type { Backend, Program, WeightStore } from '#kvasir/native/addon.js'
+import type { Backend, BackendOptions, Program, WeightStore } from '#kvasir/native/addon.js'
 import { addon } from '#kvasir/native/addon.js'
+import { emulatedModule, testDevice } from '../devices.js'
 
 export type Weights = (parameter: string) => ArrayLike<number>
 export type StepInputs = Record<string, Int32Array | Float32Array>
 
-/** Every instruction set that runs here: each test of a kernel runs on all of them. */
-export const isas = addon().cpuInfo().isas
+/**
+ * What each test of a kernel runs on: every instruction set that this processor has, or every GPU architecture that is
+ * emulated, where the emulated device is under test.
+ */
+export const isas: string[] = testDevice === 'cpu' ? addon().cpuInfo().isas : ['sm_80', 'sm_90']
+export const onCuda = testDevice !== 'cpu'
+
+/** Numbers of threads to compare; a GPU has no such thing. */
+export function threadCounts(...counts: number[]): number[] {
+  return onCuda ? [1] : counts
+}
+
+/** Whether a device of `isa` keeps keys and values in another type than f32, which it computes in here. */
+export const caches: ('f32' | 'bf16')[] = onCuda ? ['f32'] : ['f32', 'bf16']
+
+function backendOptions(isa: string | undefined, threads: number): BackendOptions {
+  if (!onCuda) return { device: 'cpu', threads, isa }
+  return { device: 'cuda', threads, module: emulatedModule(), index: isa === 'sm_90' ? 1 : 0 }
+}
 
 export interface NativeOptions extends OptimizeOptions {
   isa?: string
   threads?: number
-  cacheDtype?: 'f32' | 'bf16'
+  cacheDtype?: 'f32' | 'f16' | 'bf16'
   numBlocks?: number
   maxTokens?: number
   /** Guards around every result and NaN in it before a step; on by default. */
@@ -30,12 +48,16 @@ export class NativeProgram implements Disposable {
   readonly #program: Program
 
   constructor(recorded: Graph, weights: Weights, options: NativeOptions = {}) {
-    const { isa, threads = 2, cacheDtype = 'f32', numBlocks = 64, maxTokens = 640, checked = true } = options
-    this.graph = optimize(recorded, options)
-    this.#backend = new (addon().Backend)({ threads, isa })
-    this.#store = storeWeights(this.graph, weights)
+    const { isa, threads = 2, numBlocks = 64, maxTokens = 640, checked = true } = options
+    const { cacheDtype = options.activations ?? 'f32' } = options
+    this.graph = optimize(recorded, onCuda ? { ...options, matrixLayout: 'tiles' } : options)
+    this.#backend = new (addon().Backend)(backendOptions(isa, threads))
+    this.#store = storeWeights(this.graph, weights, this.#backend)
     const layers = attentionLayers(recorded)
-    const cache = layers.length > 0 ? new (addon().KvCache)({ layers, numBlocks, dtype: cacheDtype }) : null
+    const cache =
+      layers.length > 0
+        ? new (addon().KvCache)(this.#backend, { layers, numBlocks, dtype: cacheDtype })
+        : null
     const limits = { maxTokens, maxRows: maxTokens, maxSequences: 16, maxBlocks: numBlocks }
     this.#program = new (addon().Program)(this.#backend, this.#store, cache, this.graph, limits, checked)
   }
@@ -65,13 +87,15 @@ export class NativeProgram implements Disposable {
 }
 
 /** A store with the weights of an optimized graph. */
-export function storeWeights(graph: Graph, weights: Weights): WeightStore {
-  const store = new (addon().WeightStore)()
+export function storeWeights(graph: Graph, weights: Weights, backend?: Backend): WeightStore {
+  const store = new (addon().WeightStore)(backend)
   for (const { kind, name, dtype, layout = 'rows', shape, parts, interleaved } of graph.values) {
     if (kind !== 'weight') continue
     const cols = (shape[1] as number | undefined) ?? 1
     const numbers = parts!.map((part) => new Float32Array(weights(part.parameter)))
-    const stored = interleaved ? interleave(numbers[0], numbers[1], cols) : concatenate(numbers)
+    const stored = interleaved
+      ? interleave(numbers[0], numbers[1], cols, layout === 'tiles' ? 8 : 32)
+      : concatenate(numbers)
     store.declare({ name, dtype, layout, rows: stored.length / cols, cols })
     store.loadValues(name, stored)
   }
@@ -89,13 +113,14 @@ function concatenate(parts: Float32Array[]): Float32Array {
   return whole
 }
 
-/** Panels of 32 rows of gate and up in turn, the last ones filled up with zeros. */
-function interleave(gate: Float32Array, up: Float32Array, cols: number): Float32Array {
-  const panels = Math.ceil(gate.length / cols / 32)
-  const stored = new Float32Array(2 * panels * 32 * cols)
-  for (let panel = 0; panel < panels; panel++) {
+/** Groups of rows of gate and up in turn, the last ones filled up with zeros. */
+function interleave(gate: Float32Array, up: Float32Array, cols: number, rows: number): Float32Array {
+  const size = rows * cols
+  const groups = Math.ceil(gate.length / size)
+  const stored = new Float32Array(2 * groups * size)
+  for (let group = 0; group < groups; group++) {
     for (const [i, matrix] of [gate, up].entries()) {
-      stored.set(matrix.subarray(panel * 32 * cols, (panel + 1) * 32 * cols), (2 * panel + i) * 32 * cols)
+      stored.set(matrix.subarray(group * size, (group + 1) * size), (2 * group + i) * size)
     }
   }
   return stored

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Random } from '../graph/random.js'
 import type { StepInputs } from '../graph/steps.js'
 import { KernelGraph } from './kernel-graph.js'
-import { isas } from './native-program.js'
+import { isas, threadCounts } from './native-program.js'
 import { randomNumbers, worstError } from './numbers.js'
 
 interface Settings {
@@ -239,7 +239,7 @@ describe('sample', () => {
     for (const isa of isas) {
       using alone = graph.program({ isa, threads: 1, maxTokens: 64 })
       const single = range(64).map((row) => alone.run(sampleStep([row], () => settings[row])))
-      for (const threads of [1, 2, 3]) {
+      for (const threads of threadCounts(1, 2, 3)) {
         using program = graph.program({ isa, threads, maxTokens: 64 })
         const rows = random.shuffle(range(64))
         const { ids, logprobs } = program.run(sampleStep(rows, (r) => settings[rows[r]]))

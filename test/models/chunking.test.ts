@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { modelFor } from '#kvasir/models/registry.js'
 import { record } from '#kvasir/nn/index.js'
 import { randomWeights } from '../graph/graph-builder.js'
-import { isas, NativeProgram, type StepInputs } from '../kernels/native-program.js'
+import { isas, NativeProgram, type StepInputs, threadCounts } from '../kernels/native-program.js'
 import { rootDir } from '../shared.js'
 
 const fixtures = join(rootDir, 'test', 'fixtures')
@@ -35,7 +35,7 @@ describe.each(readdirSync(fixtures))('%s, whole model', (name) => {
       using program = new NativeProgram(graph, weights, { isa, threads: 1 })
       return program.run(stepOf(tokens, 0, numTokens)).logits
     })()
-    for (const threads of [1, 2, 3]) {
+    for (const threads of threadCounts(1, 2, 3)) {
       using program = new NativeProgram(graph, weights, { isa, threads })
       for (const size of [1, 5, 7, 12, 13, 31, 32, 33, 50, 64]) {
         for (let from = 0; from < numTokens; from += size) {

@@ -1,6 +1,6 @@
 // Tests of native/platform and native/checkpoint, in one binary. From the repository's root:
 //   g++ -std=c++20 -O1 -g -fsanitize=address,undefined -Inative -o checkpoint-test -ldl -lpthread
-//       test/native/{checkpoint,platform,safetensors,safetensors-ranges,convert,load,store}-test.cpp
+//       test/native/{checkpoint,platform,safetensors,safetensors-ranges,convert,load,store,device-store}-test.cpp
 //       native/platform/*.cpp native/checkpoint/*.cpp
 
 #include "check.h"
@@ -12,6 +12,7 @@ void safetensors_ranges_tests();
 void convert_tests();
 void load_tests();
 void store_tests();
+void device_store_tests();
 }  // namespace kvasir::test
 
 int main() {
@@ -22,5 +23,6 @@ int main() {
   convert_tests();
   load_tests();
   store_tests();
+  device_store_tests();
   return finish();
 }

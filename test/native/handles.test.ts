@@ -119,7 +119,7 @@ describe.each(Object.keys(handles))('%s', (name) => {
         string,
         unknown
       >
-      for (const property of ['isa', 'threads', 'bytes']) {
+      for (const property of ['isa', 'name', 'threads', 'bytes']) {
         if (!(property in handle.constructor.prototype)) continue
         expect(errorOf(() => made[property])?.code, `${other}.${property}`).toBe(type)
       }
@@ -130,7 +130,7 @@ describe.each(Object.keys(handles))('%s', (name) => {
 
 function constructorArguments(name: string): Wrong[] {
   if (name === 'Backend') return [{ threads: 1 }]
-  if (name === 'KvCache') return [{ layers: [], numBlocks: 1, dtype: 'f32' }]
+  if (name === 'KvCache') return [backend, { layers: [], numBlocks: 1, dtype: 'f32' }]
   return name === 'WeightStore' ? [] : [backend, store, cache, graph, limits]
 }
 
@@ -157,7 +157,12 @@ describe('Backend', () => {
 
 describe('KvCache', () => {
   const make = (changes: Wrong) => () =>
-    new (addon().KvCache)({ layers: [{ kvHeads: 1, headSize: 8 }], numBlocks: 2, dtype: 'f32', ...changes })
+    new (addon().KvCache)(fixture.backend, {
+      layers: [{ kvHeads: 1, headSize: 8 }],
+      numBlocks: 2,
+      dtype: 'f32',
+      ...changes,
+    })
 
   it('wants layers, blocks and a dtype', () => {
     for (const numBlocks of [0, -1, 1.5, NaN, 2 ** 24 + 1]) fixture.expectRefused(make({ numBlocks }), value)
@@ -198,7 +203,7 @@ describe('WeightStore', () => {
     fixture.expectRefused(declare({ rows: 2 ** 40, cols: 2 ** 40 }), value)
     fixture.expectRefused(declare({ rows: 2 ** 40 }), 'ERR_OUT_OF_MEMORY')
     for (const dtype of ['i32', 'f64']) fixture.expectRefused(declare({ dtype }), 'ERR_DTYPE')
-    fixture.expectRefused(declare({ layout: 'tiles' }), value)
+    fixture.expectRefused(declare({ layout: 'columns' }), value)
     for (const key of ['name', 'dtype', 'layout', 'rows', 'cols'])
       fixture.expectRefused(declare({ [key]: undefined }), type)
     for (const wrong of [null, undefined, 1]) fixture.expectRefused(() => own.declare(wrong as Wrong), type)

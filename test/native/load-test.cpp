@@ -6,17 +6,17 @@
 namespace kvasir::test {
 namespace {
 
-std::string describe(DType from, DType to, Layout layout, bool transposed, int64_t rows, int64_t cols) {
-  return std::string(name_of(from)) + "->" + name_of(to) + (layout == Layout::kPanels ? " panels" : " rows") +
+std::string describe(DType from, DType to, const Home& home, bool transposed, int64_t rows, int64_t cols) {
+  return std::string(name_of(from)) + "->" + name_of(to) + " " + home.name +
          (transposed ? " transposed " : " ") + std::to_string(rows) + "x" + std::to_string(cols);
 }
 
-void check_whole(Bench& bench, DType from, DType to, Layout layout, bool transposed, int64_t rows,
+void check_whole(Bench& bench, DType from, DType to, const Home& home, bool transposed, int64_t rows,
                  int64_t cols, int num_threads) {
   Source source =
       bench.add(from, transposed ? std::vector<int64_t>{cols, rows} : std::vector<int64_t>{rows, cols});
-  WeightStore store;
-  store.declare("w", to, layout, rows, cols);
+  WeightStore store(home.memory());
+  store.declare("w", to, home.layout, rows, cols);
   LoadPart part;
   part.file = bench.file();
   part.source = &source.entry;
@@ -27,23 +27,78 @@ void check_whole(Bench& bench, DType from, DType to, Layout layout, bool transpo
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t col = 0; col < cols; ++col) expected.push_back(at(source, transposed, row, col));
   if (!CHECK(holds(store, "w", expected)))
-    std::printf("    %s\n", describe(from, to, layout, transposed, rows, cols).c_str());
+    std::printf("    %s\n", describe(from, to, home, transposed, rows, cols).c_str());
+}
+
+// `step` matrices in turn, the last first.
+void check_interleaved(const Home& home, DType to, int64_t step, int64_t rows, int64_t cols,
+                       bool transposed) {
+  Bench bench;
+  const int64_t group = home.group(), stored = step * group * ((rows + group - 1) / group);
+  std::vector<Source> matrices;
+  for (int64_t i = 0; i < step; ++i)
+    matrices.push_back(
+        bench.add(DType::kF16, transposed ? std::vector{cols, rows} : std::vector{rows, cols}));
+  WeightStore store(home.memory());
+  store.declare("w", to, home.layout, stored, cols);
+  LoadPart part;
+  part.file = bench.file();
+  part.transposed = transposed;
+  part.panel_step = step;
+  part.rows = rows;
+  std::vector<double> expected(static_cast<size_t>(stored * cols), NAN);
+  for (int64_t i = step - 1; i >= 0; --i) {
+    const Source& matrix = matrices[static_cast<size_t>(i)];
+    part.first_panel = i;
+    part.source = &matrix.entry;
+    CHECK(store.load("w", part, threads(2)));
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t col = 0; col < cols; ++col)
+        expected[static_cast<size_t>(((step * (row / group) + i) * group + row % group) * cols + col)] =
+            at(matrix, transposed, row, col);
+  }
+  store.check_complete();
+  if (!CHECK(holds(store, "w", expected)))
+    std::printf("    %lld of %s\n", static_cast<long long>(step),
+                describe(DType::kF16, to, home, transposed, rows, cols).c_str());
+}
+
+std::vector<std::pair<Home, DType>> homes_and_dtypes() {
+  std::vector<std::pair<Home, DType>> all;
+  for (const Home& home : kHomes)
+    for (DType dtype : kDTypes) all.emplace_back(home, dtype);
+  return all;
 }
 
 }  // namespace
 
 void load_tests() {
-  for (Layout layout : {Layout::kRows, Layout::kPanels}) {
+  test("the index of a number in tiles", [] {
+    bool right = true;
+    for (DType dtype : kDTypes) {
+      StoredTensor t;
+      t.dtype = dtype;
+      t.layout = Layout::kTiles;
+      for (int64_t cols : {1, 8, 33, 64, 65, 200}) {
+        t.cols = cols;
+        for (int64_t row = 0; row < 150; ++row)
+          for (int64_t col = 0; col < cols; ++col)
+            right &= index_of(t, row, col) == tile_index(dtype, cols, row, col);
+      }
+    }
+    CHECK(right);
+  });
+
+  for (const Home& home : kHomes) {
     for (bool transposed : {false, true}) {
-      test(std::string("every conversion at odd sizes, ") + (layout == Layout::kPanels ? "panels" : "rows") +
-               (transposed ? ", transposed" : ""),
+      test(std::string("every conversion at odd sizes, ") + home.name + (transposed ? ", transposed" : ""),
            [=] {
              Bench bench;
              for (DType from : kDTypes)
                for (DType to : kDTypes)
                  for (int64_t rows : {1, 3, 31, 32, 33, 65})
                    for (int64_t cols : {1, 2, 3, 4, 31, 63, 64, 65, 130})
-                     check_whole(bench, from, to, layout, transposed, rows, cols, 1);
+                     check_whole(bench, from, to, home, transposed, rows, cols, 1);
            });
     }
   }
@@ -55,14 +110,17 @@ void load_tests() {
                                           {270'001, 3, true},
                                           {40, 3001, true},
                                           {1, 40'000, false}}) {
-      for (Layout layout : {Layout::kRows, Layout::kPanels}) {
+      for (const Home& home : kHomes) {
         Bench bench;
-        check_whole(bench, DType::kF32, DType::kF32, layout, transposed, rows, cols, 3);
-        check_whole(bench, DType::kF32, DType::kBF16, layout, transposed, rows, cols, 3);
+        check_whole(bench, DType::kF32, DType::kF32, home, transposed, rows, cols, 3);
+        check_whole(bench, DType::kF32, DType::kBF16, home, transposed, rows, cols, 3);
       }
     }
-    Bench bench;
-    check_whole(bench, DType::kF16, DType::kF16, Layout::kPanels, false, 33, 33'001, 3);
+    for (const Home& home : kHomes) {
+      Bench bench;
+      check_whole(bench, DType::kF16, DType::kF16, home, false, 33, 33'001, 3);
+      check_whole(bench, DType::kF16, DType::kF32, home, false, 65, 20'001, 3);
+    }
   });
 
   test("vectors: a column, a row, a scalar", [] {
@@ -70,20 +128,22 @@ void load_tests() {
     Source source = bench.add(DType::kF16, {77}), scalar = bench.add(DType::kF32, {});
     LoadPart part;
     part.file = bench.file();
-    part.source = &source.entry;
-    WeightStore store;
-    store.declare("column", DType::kF32, Layout::kRows, 77, 1);
-    store.declare("row", DType::kF32, Layout::kRows, 1, 77);
     part.transposed = true;  // a vector is its own transpose
-    CHECK(store.load("column", part, threads(1)) && holds(store, "column", source.values));
-    CHECK(store.load("row", part, threads(1)) && holds(store, "row", source.values));
-    store.declare("scalar", DType::kF32, Layout::kRows, 1, 1);
-    part.source = &scalar.entry;
-    CHECK(store.load("scalar", part, threads(1)) && holds(store, "scalar", scalar.values));
+    for (const Home& home : kHomes) {
+      WeightStore store(home.memory());
+      store.declare("column", DType::kF32, home.layout, 77, 1);
+      store.declare("row", DType::kF32, home.layout, 1, 77);
+      part.source = &source.entry;
+      CHECK(store.load("column", part, threads(1)) && holds(store, "column", source.values));
+      CHECK(store.load("row", part, threads(1)) && holds(store, "row", source.values));
+      store.declare("scalar", DType::kF32, home.layout, 1, 1);
+      part.source = &scalar.entry;
+      CHECK(store.load("scalar", part, threads(1)) && holds(store, "scalar", scalar.values));
+    }
   });
 
   test("q, k and v merged at offsets that are no panel's, from three tensors and from parts of one", [] {
-    for (DType to : kDTypes) {
+    for (auto [home, to] : homes_and_dtypes()) {
       for (bool transposed : {false, true}) {
         Bench bench;
         constexpr int64_t kCols = 37, kSizes[] = {40, 23, 24};
@@ -93,9 +153,9 @@ void load_tests() {
               bench.add(DType::kF32, transposed ? std::vector{kCols, rows} : std::vector{rows, kCols}));
         Source merged = bench.add(
             DType::kBF16, transposed ? std::vector{kCols, int64_t{87}} : std::vector{int64_t{87}, kCols});
-        WeightStore store;
-        store.declare("three", to, Layout::kPanels, 87, kCols);
-        store.declare("one", to, Layout::kPanels, 87, kCols);
+        WeightStore store(home.memory());
+        store.declare("three", to, home.layout, 87, kCols);
+        store.declare("one", to, home.layout, 87, kCols);
         LoadPart part;
         part.file = bench.file();
         part.transposed = transposed;
@@ -126,33 +186,38 @@ void load_tests() {
     }
   });
 
-  test("gate and up interleaved by panels, weights and biases", [] {
-    for (int64_t rows : {32, 45, 64, 65}) {
-      for (Layout layout : {Layout::kRows, Layout::kPanels}) {
-        for (int64_t cols : {1, 33}) {
-          Bench bench;
-          Source matrices[] = {bench.add(DType::kF16, {rows, cols}), bench.add(DType::kF16, {rows, cols})};
-          int64_t stored = 2 * 32 * panel_count(rows);
-          WeightStore store;
-          store.declare("w", DType::kBF16, layout, stored, cols);
-          LoadPart part;
-          part.file = bench.file();
-          part.panel_step = 2;
-          part.rows = rows;
-          std::vector<double> expected(static_cast<size_t>(stored * cols), NAN);
-          for (int i : {1, 0}) {
-            part.first_panel = i;
-            part.source = &matrices[i].entry;
-            CHECK(store.load("w", part, threads(2)));
-            for (int64_t row = 0; row < rows; ++row)
-              for (int64_t col = 0; col < cols; ++col)
-                expected[static_cast<size_t>(((2 * (row / 32) + i) * 32 + row % 32) * cols + col)] =
-                    at(matrices[i], false, row, col);
-          }
-          store.check_complete();
-          CHECK(holds(store, "w", expected));
-        }
+  test("gate and up interleaved, weights and biases, and three matrices", [] {
+    for (auto [home, to] : homes_and_dtypes())
+      for (int64_t step : {2, 3, 4})
+        for (int64_t rows : {1, 32, 45, 64, 65})
+          for (int64_t cols : {1, 33, 130}) check_interleaved(home, to, step, rows, cols, false);
+    for (const Home& home : kHomes) check_interleaved(home, DType::kBF16, 2, 333, 1001, false);
+    for (const Home& home : kHomes) check_interleaved(home, DType::kF16, 2, 333, 1001, true);
+  });
+
+  test("an interleaved matrix in parts", [] {
+    for (const Home& home : kHomes) {
+      Bench bench;
+      const int64_t group = home.group();
+      Source parts[] = {bench.add(DType::kF32, {group, 5}), bench.add(DType::kF32, {2 * group - 3, 5})};
+      WeightStore store(home.memory());
+      store.declare("w", DType::kF16, home.layout, 6 * group, 5);
+      LoadPart part;
+      part.file = bench.file();
+      part.panel_step = 2;
+      part.first_panel = 1;
+      std::vector<double> expected(static_cast<size_t>(6 * group * 5), NAN);
+      for (int i : {1, 0}) {
+        part.source = &parts[i].entry;
+        part.row_offset = i * group;
+        part.rows = parts[i].entry.shape[0];
+        CHECK(store.load("w", part, threads(2)));
+        for (int64_t row = 0; row < part.rows; ++row)
+          for (int64_t col = 0; col < 5; ++col)
+            expected[static_cast<size_t>((((i + row / group) * 2 + 1) * group + row % group) * 5 + col)] =
+                at(parts[i], false, row, col);
       }
+      CHECK(store.get("w").rows_loaded == 3 * group && holds(store, "w", expected));
     }
   });
 
@@ -172,17 +237,20 @@ void load_tests() {
 
   test("load_values: constants in every layout", [] {
     std::mt19937 random(3);
-    for (DType to : kDTypes) {
-      for (Layout layout : {Layout::kRows, Layout::kPanels}) {
-        WeightStore store;
-        store.declare("w", to, layout, 70, 9);
+    for (auto [home, to] : homes_and_dtypes()) {
+      for (auto [rows, cols] : {std::pair{70, 9}, {3000, 65}, {2, 70'001}}) {
+        WeightStore store(home.memory());
+        store.declare("w", to, home.layout, rows, cols);
         std::vector<float> values;
-        for (int i = 0; i < 630; ++i) values.push_back(static_cast<float>(random()) / 1e6f);
-        CHECK(error_of([&] { store.load_values("w", values.data(), 629); }).kind == ErrorKind::kInvalidValue);
-        store.load_values("w", values.data(), 630);
+        const int64_t count = int64_t{rows} * cols;
+        for (int64_t i = 0; i < count; ++i) values.push_back(static_cast<float>(random()) / 1e6f);
+        CHECK(error_of([&] { store.load_values("w", values.data(), count - 1); }).kind ==
+              ErrorKind::kInvalidValue);
+        store.load_values("w", values.data(), count);
         store.check_complete();
         CHECK(holds(store, "w", {values.begin(), values.end()}));
-        CHECK(error_of([&] { store.load_values("w", values.data(), 630); }).kind == ErrorKind::kInvalidValue);
+        CHECK(error_of([&] { store.load_values("w", values.data(), count); }).kind ==
+              ErrorKind::kInvalidValue);
       }
     }
   });

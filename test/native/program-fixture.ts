@@ -61,7 +61,11 @@ export class ProgramFixture {
     this.graph = optimize(withSampling(graph))
     this.backend = new (addon().Backend)({ threads: 2 })
     this.store = storeWeights(this.graph, weights)
-    this.cache = new (addon().KvCache)({ layers: attentionLayers(graph), numBlocks, dtype: 'f32' })
+    this.cache = new (addon().KvCache)(this.backend, {
+      layers: attentionLayers(graph),
+      numBlocks,
+      dtype: 'f32',
+    })
     this.#program = this.compile()
     this.#expected = this.run(this.#program)
     const { ids, logprobs } = truth(withSampling(graph), weights).run(stepInputs())

@@ -65,7 +65,7 @@ const structureFaults: Fault[] = [
   ['a result without rows', shape, ({ graph }) => (graph.values[addValue(graph, 3)].shape = [3, 3])],
   ['sizes that overflow', shape, ({ named }) => (named('norm.weight').shape = [2 ** 40, 2 ** 40])],
   ['a dtype that does not exist', dtype, ({ graph }) => (graph.values[0].dtype = 'f64')],
-  ['a layout that does not exist', value, ({ named }) => (named('norm.weight').layout = 'tiles')],
+  ['a layout that does not exist', value, ({ named }) => (named('norm.weight').layout = 'columns')],
   ['a flag that is a number', type, ({ named }) => (named('norm.weight').interleaved = 1)],
   ['data that is an array', type, ({ graph }) => (graph.values[0].data = [1, 2])],
   ['data of doubles', type, ({ graph }) => (graph.values[0].data = new Float64Array(2))],
@@ -392,7 +392,7 @@ describe('a program description', () => {
   it('for attention, but without a cache', () => {
     const make = () => new (addon().Program)(fixture.backend, fixture.store, null, fixture.graph, limits)
     fixture.expectRefused(make, value, /given no cache/)
-    const cache = new (addon().KvCache)({ layers: [], numBlocks: 1, dtype: 'f32' })
+    const cache = new (addon().KvCache)(fixture.backend, { layers: [], numBlocks: 1, dtype: 'f32' })
     const makeEmpty = () =>
       new (addon().Program)(fixture.backend, fixture.store, cache, fixture.graph, limits)
     fixture.expectRefused(makeEmpty, value, /no layers/)

@@ -30,6 +30,32 @@ void store_tests() {
     CHECK(w.bytes == 2 * 32 * 5 * 2 && store.bytes() == w.bytes && store.find("w") == &w);
     CHECK(kind("w", DType::kF32, 1, 1) == ErrorKind::kInvalidValue);
     CHECK(error_of([&] { store.get("v"); }).kind == ErrorKind::kInvalidValue);
+    const StoredTensor& t = store.declare("t", DType::kF32, Layout::kTiles, 65, 33);
+    CHECK(t.bytes == 2 * 2 * 64 * 128 && reinterpret_cast<uintptr_t>(t.data) % 128 == 0);
+  });
+
+  test("stored_bytes and check_room: before anything is declared", [] {
+    auto bytes = [](DType dtype, Layout layout, int64_t rows, int64_t cols) {
+      return stored_bytes({"w", dtype, layout, rows, cols});
+    };
+    CHECK(bytes(DType::kF16, Layout::kRows, 33, 5) == 33 * 5 * 2);
+    CHECK(bytes(DType::kBF16, Layout::kPanels, 33, 5) == 64 * 6 * 2);
+    CHECK(bytes(DType::kBF16, Layout::kTiles, 64, 64) == 8192);
+    CHECK(bytes(DType::kF32, Layout::kTiles, 64, 64) == 2 * 8192);
+    CHECK(bytes(DType::kF16, Layout::kTiles, 1, 65) == 2 * 8192);
+    for (Layout layout : {Layout::kRows, Layout::kPanels, Layout::kTiles}) {
+      int64_t most = int64_t{1} << 40;
+      CHECK(error_of([&] { bytes(DType::kF32, layout, most, most); }).kind == ErrorKind::kInvalidValue);
+      CHECK(error_of([&] { bytes(DType::kF32, layout, 0, 1); }).kind == ErrorKind::kInvalidValue);
+      CHECK(error_of([&] { bytes(DType::kI32, layout, 1, 1); }).kind == ErrorKind::kDType);
+    }
+    WeightStore store;
+    WeightShape small{"s", DType::kF32, Layout::kPanels, 32, 10};
+    WeightShape large{"l", DType::kF32, Layout::kRows, int64_t{1} << 40, int64_t{1} << 20};
+    CHECK(store.check_room({}) == 0 && store.check_room({small, small}) == 2 * 32 * 10 * 4);
+    Error error = error_of([&] { store.check_room({small, large, large, large, large, large}); });
+    CHECK(error.kind == ErrorKind::kOutOfMemory && !error.expected.empty() && !error.found.empty());
+    CHECK(store.tensors().empty());
   });
 
   test("declare: weights that are not loaded yet count", [] {

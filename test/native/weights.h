@@ -11,6 +11,7 @@
 
 #include "checkpoint/convert.h"
 #include "checkpoint/store.h"
+#include "device-memory.h"
 #include "files.h"
 #include "numbers.h"
 
@@ -75,35 +76,70 @@ class Bench {
   std::vector<std::unique_ptr<platform::File>> opened_;
 };
 
-// A stored number by the layouts' definition, written out once more.
-inline double stored_number(const StoredTensor& t, int64_t row, int64_t col) {
-  int64_t index = row * t.cols + col;
-  if (t.layout == Layout::kPanels && t.dtype == DType::kBF16)
-    index = ((row / 32 * ((t.cols + 1) / 2) + col / 2) * 32 + row % 32) * 2 + col % 2;
-  if (t.layout == Layout::kPanels && t.dtype != DType::kBF16)
-    index = (row / 32 * t.cols + col) * 32 + row % 32;
-  return decoded(t.data + index * size_of(t.dtype), t.dtype);
+// A layout in the host's memory or a device's.
+struct Home {
+  const char* name;
+  Layout layout;
+  bool device = false;
+
+  std::shared_ptr<WeightMemory> memory() const {
+    return device ? std::make_shared<DeviceMemory>() : host_memory();
+  }
+  int64_t group() const { return layout == Layout::kTiles ? 8 : 32; }  // rows, where matrices are interleaved
+};
+constexpr Home kHomes[] = {{"rows", Layout::kRows},
+                           {"panels", Layout::kPanels},
+                           {"tiles", Layout::kTiles},
+                           {"rows on a device", Layout::kRows, true},
+                           {"tiles on a device", Layout::kTiles, true}};
+
+// What a tensor's memory holds.
+inline const std::byte* bytes_of(const StoredTensor& t) {
+  auto device = dynamic_cast<const DeviceMemory*>(t.memory.get());
+  return device ? device->behind(t.data) : t.data;
 }
 
-// Compares with `expected` (rows, cols), NAN for what must be zero padding; the panels' own padding must be
-// zero too.
+// The place of a number by the layouts' definition, written out once more.
+inline int64_t index_of(const StoredTensor& t, int64_t row, int64_t col) {
+  if (t.layout == Layout::kRows) return row * t.cols + col;
+  if (t.layout == Layout::kTiles) {
+    const int64_t width = t.dtype == DType::kF32 ? 32 : 64, piece = width / 8;
+    const int64_t tile = row / 64 * ((t.cols + width - 1) / width) + col / width;
+    const int64_t place = (col % width / piece) ^ (row % 8);
+    return (tile * 64 + row % 64) * width + place * piece + col % piece;
+  }
+  if (t.dtype == DType::kBF16)
+    return ((row / 32 * ((t.cols + 1) / 2) + col / 2) * 32 + row % 32) * 2 + col % 2;
+  return (row / 32 * t.cols + col) * 32 + row % 32;
+}
+
+// Compares with `expected` (rows, cols), NAN for what must be zero padding; the panels' and tiles' own padding
+// must be zero too. On a device, nothing may be in flight, and nothing may have been done wrong.
 inline bool holds(const WeightStore& store, const std::string& name, const std::vector<double>& expected) {
   const StoredTensor& t = store.get(name);
+  if (auto device = dynamic_cast<const DeviceMemory*>(t.memory.get())) {
+    if (device->in_flight() > 0 || !device->wrong().empty()) {
+      std::printf("    %s\n", device->wrong().c_str());
+      return false;
+    }
+  }
   std::vector<float> copy(static_cast<size_t>(t.rows * t.cols));
   store.copy_out(name, copy.data());
+  const std::byte* bytes = bytes_of(t);
+  const int64_t element = size_of(t.dtype);
   int64_t numbers = 0, stored = 0;  // that are not zero, in the matrix and in all of the memory
   for (int64_t row = 0; row < t.rows; ++row) {
     for (int64_t col = 0; col < t.cols; ++col) {
       double want = expected[static_cast<size_t>(row * t.cols + col)];
       want = std::isnan(want) ? 0 : rounded(want, t.dtype);
-      double have = stored_number(t, row, col);
+      double have = decoded(bytes + index_of(t, row, col) * element, t.dtype);
       if (have != want || copy[static_cast<size_t>(row * t.cols + col)] != static_cast<float>(want))
         return false;
       numbers += have != 0;
     }
   }
-  for (size_t i = 0; i < t.bytes; i += static_cast<size_t>(size_of(t.dtype)))
-    stored += decoded(t.data + i, t.dtype) != 0;
+  for (size_t i = 0; i < t.bytes; i += static_cast<size_t>(element))
+    stored += decoded(bytes + i, t.dtype) != 0;
   return numbers == stored;
 }
 

@@ -1,4 +1,6 @@
 import type { Graph } from '../graph.js'
+import type { ActivationTypeOptions } from './activation-types.js'
+import { activationTypes } from './activation-types.js'
 import { deadCode } from './dead-code.js'
 import { epilogues } from './epilogues.js'
 import type { LayoutOptions } from './layout.js'
@@ -11,7 +13,7 @@ import { ropeAppend } from './rope-append.js'
 export { withProbabilities } from './with-probabilities.js'
 export { withSampling } from './with-sampling.js'
 
-export type OptimizeOptions = LayoutOptions
+export type OptimizeOptions = LayoutOptions & ActivationTypeOptions
 
 /** A pass takes a graph and gives another that computes the same; it leaves its argument as it was. */
 export type Pass = (graph: Graph, options: OptimizeOptions) => Graph
@@ -28,10 +30,11 @@ export const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ['merge-projections', mergeProjections],
   ['epilogues', epilogues],
   ['residual-norm', residualNorm],
+  ['activation-types', activationTypes],
   ['layout', layout],
 ]
 
-/** The form of a recorded graph that native code runs: lowered, fused, and each weight's layout and dtype chosen. */
+/** The form of a recorded graph that native code runs: lowered, fused, types and layouts chosen. */
 export function optimize(graph: Graph, options: OptimizeOptions = {}): Graph {
   return passes.reduce((result, [, pass]) => pass(result, options), graph)
 }

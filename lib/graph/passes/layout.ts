@@ -1,4 +1,4 @@
-import type { DType, Graph, ValueId } from '../graph.js'
+import type { DType, Graph, ValueId, WeightLayout } from '../graph.js'
 import { GraphEditor } from '../rewrite.js'
 
 export interface LayoutOptions {
@@ -6,11 +6,13 @@ export interface LayoutOptions {
   dtype?: 'auto' | 'f32' | 'f16' | 'bf16'
   /** The dtype that the checkpoint holds a parameter in; f32 for all where it is not given. */
   storedTypes?: (parameter: string) => DType
+  /** How the device wants the matrices of linear layers: in panels (the CPU, the default) or in tiles (CUDA). */
+  matrixLayout?: Exclude<WeightLayout, 'rows'>
 }
 
 /**
- * Chooses how each weight lies in memory: in panels where a linear layer reads it (an embedding reads either), else
- * row by row. Matrices get the dtype that `options` ask for; vectors stay f32.
+ * Chooses how each weight lies in memory: as the device's matrices where a linear layer reads it (an embedding reads
+ * either), else row by row. Matrices get the dtype that `options` ask for; vectors stay f32.
  */
 export function layout(graph: Graph, options: LayoutOptions = {}): Graph {
   const editor = new GraphEditor(graph)
@@ -20,7 +22,7 @@ export function layout(graph: Graph, options: LayoutOptions = {}): Graph {
     if (kind !== 'weight') continue
     const isMatrix = ofLinear.has(id) || ofEmbedding.has(id)
     editor.changeValue(id, {
-      layout: ofLinear.has(id) ? 'panels' : 'rows',
+      layout: ofLinear.has(id) ? (options.matrixLayout ?? 'panels') : 'rows',
       dtype: isMatrix
         ? chooseType(
             (parts ?? []).map((part) => part.parameter),

@@ -297,6 +297,10 @@ static inline Vec tanh(Vec x) {
   return m / (m + broadcast(2.0f));
 }
 
+// An activation matrix as this device holds it.
+static inline const float* floats(const void* activations) { return static_cast<const float*>(activations); }
+static inline float* floats(void* activations) { return static_cast<float*>(activations); }
+
 // Round to nearest, ties to even; NaN stays NaN.
 static inline uint16_t to_bf16(float x) {
   uint32_t bits;

@@ -10,13 +10,13 @@ namespace kvasir::KVASIR_ISA {
 template <Activation A>
 static void run(const Activate& p, Execution& execution) {
   parallel_pieces(execution, p.N, p.C, [&](int64_t n, int64_t c, int64_t count) {
-    const float* x = p.x + n * p.x_stride + c;
-    float* y = p.y + n * p.y_stride + c;
+    const float* x = floats(p.x) + n * p.x_stride + c;
+    float* y = floats(p.y) + n * p.y_stride + c;
     if (p.up == nullptr) {
       for_each_vector(count,
                       [&](int64_t i, auto lanes) { store(y + i, activate<A>(load(x + i, lanes)), lanes); });
     } else {
-      const float* up = p.up + n * p.up_stride + c;
+      const float* up = floats(p.up) + n * p.up_stride + c;
       for_each_vector(count, [&](int64_t i, auto lanes) {
         store(y + i, activate<A>(load(x + i, lanes)) * load(up + i, lanes), lanes);
       });

@@ -2,7 +2,8 @@
 
 #include <cstdint>
 
-#include "device/cpu/execution.h"
+#include "types/dtype.h"
+#include "types/execution.h"
 
 namespace kvasir {
 
@@ -15,14 +16,16 @@ enum class Activation : uint8_t { kNone, kRelu, kGelu, kGeluTanh, kSilu };
 //   y[n,c] = act(x[n,c])             up null
 //   y[n,c] = act(x[n,c]) * up[n,c]   gated
 struct Activate {
-  const float* x;   // (N,C), rows x_stride apart
-  const float* up;  // (N,C), rows up_stride apart; null for none
-  float* y;         // (N,C), rows y_stride apart; may be x or up itself
+  const void* x;   // (N,C), rows x_stride apart
+  const void* up;  // (N,C), rows up_stride apart; null for none
+  void* y;         // (N,C), rows y_stride apart; may be x or up itself
   int64_t N, C;
   int64_t x_stride, up_stride, y_stride;
   Activation kind;
+  DType dtype;  // of x, up and y
 };
 
 using ActivateKernel = void(const Activate&, Execution&);
+using ActivateCudaKernel = void(const Activate&, cuda::Execution&);
 
 }  // namespace kvasir

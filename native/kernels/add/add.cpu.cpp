@@ -8,9 +8,9 @@ namespace kvasir::KVASIR_ISA {
 
 void add(const Add& p, Execution& execution) {
   parallel_pieces(execution, p.N, p.C, [&](int64_t n, int64_t c, int64_t count) {
-    const float* a = p.a + n * p.a_stride + c;
-    const float* b = p.b + n * p.b_stride + c;
-    float* y = p.y + n * p.y_stride + c;
+    const float* a = floats(p.a) + n * p.a_stride + c;
+    const float* b = floats(p.b) + n * p.b_stride + c;
+    float* y = floats(p.y) + n * p.y_stride + c;
     for_each_vector(
         count, [&](int64_t i, auto lanes) { store(y + i, load(a + i, lanes) + load(b + i, lanes), lanes); });
   });

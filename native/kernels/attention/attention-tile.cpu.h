@@ -80,7 +80,7 @@ static void load_queries(const Attention& a, const QueryTile& tile, const ScoreR
     const int64_t token = (tile.first_row + row) / group,
                   head = tile.head * group + (tile.first_row + row) % group;
     const int64_t place = row % kGroupRows, rows = group_rows(tile, row - place);
-    const float* q = a.q + (start + token) * a.q_stride + head * a.D;
+    const float* q = floats(a.q) + (start + token) * a.q_stride + head * a.D;
     float* packed = scratch.q + (row - place) * DP + place * kPackedChannels;
     for (int64_t d = 0; d < a.D; d += kWidth) {
       const Vec x = load_partial(q + d, static_cast<int>(smaller(kWidth, a.D - d)));
@@ -100,7 +100,7 @@ static void store_outputs(const Attention& a, const QueryTile& tile, const RowSu
   for (int64_t row = 0; row < tile.rows; row++) {
     const int64_t token = (tile.first_row + row) / group,
                   head = tile.head * group + (tile.first_row + row) % group;
-    float* y = a.y + (start + token) * a.y_stride + head * a.D;
+    float* y = floats(a.y) + (start + token) * a.y_stride + head * a.D;
     const Vec weight = broadcast(sums.weight[row]);
     for (int64_t d = 0; d < a.D; d += kWidth) {
       // + 0: the sign of a zero could come from keys that the row does not see, 0 times a negative value.

@@ -45,7 +45,7 @@ static void copy_from_panels(const Embedding& p, int64_t id, float* y) {
 
 void embedding(const Embedding& p, Execution& execution) {
   parallel_rows(execution, p.N, p.C, [&](int64_t n, int) {
-    float* y = p.y + n * p.y_stride;
+    float* y = floats(p.y) + n * p.y_stride;
     if (p.weight_layout == Layout::kRows) {
       copy_from_rows(p, p.ids[n], y);
     } else {

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "device/cpu/execution.h"
 #include "types/dtype.h"
+#include "types/execution.h"
 #include "types/panels.h"
 
 namespace kvasir {
@@ -12,13 +12,15 @@ namespace kvasir {
 struct Embedding {
   const int32_t* ids;  // (N,), each in [0,V)
   const void* weight;  // (V,C): row-major, or in panels where the LM head shares it
-  float* y;            // (N,C), rows y_stride apart
+  void* y;            // (N,C), rows y_stride apart
   int64_t N, V, C;
   int64_t y_stride;
   DType weight_dtype;
   Layout weight_layout;
+  DType dtype;  // of y
 };
 
 using EmbeddingKernel = void(const Embedding&, Execution&);
+using EmbeddingCudaKernel = void(const Embedding&, cuda::Execution&);
 
 }  // namespace kvasir

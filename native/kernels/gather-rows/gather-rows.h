@@ -2,19 +2,22 @@
 
 #include <cstdint>
 
-#include "device/cpu/execution.h"
+#include "types/dtype.h"
+#include "types/execution.h"
 
 namespace kvasir {
 
 //   y[r,:] = x[rows[r],:]
 struct GatherRows {
-  const float* x;       // (N,C), rows x_stride apart
+  const void* x;       // (N,C), rows x_stride apart
   const int32_t* rows;  // (R,), each in [0,N)
-  float* y;             // (R,C), rows y_stride apart; overlaps x nowhere
+  void* y;             // (R,C), rows y_stride apart; overlaps x nowhere
   int64_t N, R, C;
   int64_t x_stride, y_stride;
+  DType dtype;  // of x and y
 };
 
 using GatherRowsKernel = void(const GatherRows&, Execution&);
+using GatherRowsCudaKernel = void(const GatherRows&, cuda::Execution&);
 
 }  // namespace kvasir

@@ -36,7 +36,7 @@ void append_keys(const KvAppend& a, const Run& run, int64_t head) {
   T* keys = reinterpret_cast<T*>(a.cache.keys(run.block, head)) + run.place;
   float rotated[kMaxHeadSize];
   for (int64_t n = run.begin; n < run.end; n++, keys++) {
-    const float* k = a.k + n * a.k_stride + head * D;
+    const float* k = floats(a.k) + n * a.k_stride + head * D;
     if (a.table != nullptr) {
       rotate_head(k, a.table + n * 2 * a.P, D, a.P, a.interleaved, rotated);
       k = rotated;
@@ -50,7 +50,7 @@ void append_values(const KvAppend& a, const Run& run, int64_t head) {
   const int64_t D = a.cache.D, DP = KvCacheLayer::padded(D);
   T* values = reinterpret_cast<T*>(a.cache.values(run.block, head)) + run.place * DP;
   for (int64_t n = run.begin; n < run.end; n++, values += DP) {
-    const float* v = a.v + n * a.v_stride + head * D;
+    const float* v = floats(a.v) + n * a.v_stride + head * D;
     for (int64_t d = 0; d < D; d++) store_element(values + d, v[d]);
     for (int64_t d = D; d < DP; d++) values[d] = 0;
   }
@@ -66,7 +66,7 @@ void rotate_queries(const KvAppend& a, const Run& run, int64_t head) {
   const int64_t D = a.cache.D, first = head * a.H / a.cache.KH, last = (head + 1) * a.H / a.cache.KH;
   for (int64_t n = run.begin; n < run.end; n++) {
     for (int64_t h = first; h < last; h++) {
-      float* q = a.q + n * a.q_stride + h * D;
+      float* q = floats(a.q) + n * a.q_stride + h * D;
       rotate_head(q, a.table + n * 2 * a.P, D, a.P, a.interleaved, q);
     }
   }

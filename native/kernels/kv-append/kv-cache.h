@@ -12,26 +12,34 @@ constexpr int64_t kBlockTokens = 32;
 
 // One layer's share of the paged KV cache: `num_blocks` blocks, each of `KH` heads, each head's block being
 //
-//   keys    [D][kBlockTokens]    the positions of one channel side by side
+//   keys    [D][kBlockTokens]    kByChannel: the positions of one channel side by side
+//           [kBlockTokens][DP]   kByPosition: as the values
 //   values  [kBlockTokens][DP]   the channels of one position side by side, DP = D rounded up to 16, padded with zeros
 //
-// all of one dtype, f32 or bf16, blocks contiguous and 64-byte aligned. Scores of a query against 32 positions are
-// so a column-wise product without sums across lanes, and so are the weighted values. The cache starts as zeros and
+// all of one dtype, f32, f16 or bf16, blocks contiguous and 64-byte aligned. By channel (the CPU), scores of a query
+// against 32 positions are a column-wise product without sums across lanes, and so are the weighted values; by
+// position (CUDA), keys and values are operands of matrix instructions as they lie. The cache starts as zeros and
 // never holds NaN where nothing was written.
+enum class KeyLayout : uint8_t { kByChannel, kByPosition };
+
 struct KvCacheLayer {
   std::byte* data;
   int64_t num_blocks, KH, D;
   DType dtype;
+  KeyLayout key_layout = KeyLayout::kByChannel;
 
   static constexpr int64_t padded(int64_t D) { return (D + 15) / 16 * 16; }
-  int64_t head_elements() const { return (D + padded(D)) * kBlockTokens; }
+  int64_t key_elements() const {
+    return (key_layout == KeyLayout::kByChannel ? D : padded(D)) * kBlockTokens;
+  }
+  int64_t head_elements() const { return key_elements() + padded(D) * kBlockTokens; }
   int64_t head_bytes() const { return head_elements() * size_of(dtype); }
   int64_t block_bytes() const { return head_bytes() * KH; }
   std::byte* keys(int64_t block, int64_t head) const {
     return data + block * block_bytes() + head * head_bytes();
   }
   std::byte* values(int64_t block, int64_t head) const {
-    return keys(block, head) + D * kBlockTokens * size_of(dtype);
+    return keys(block, head) + key_elements() * size_of(dtype);
   }
 };
 

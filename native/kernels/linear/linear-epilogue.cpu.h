@@ -27,8 +27,8 @@ static void finish_tile(const Linear& p, const TileSums& tile) {
   const float* first = tile.first;
   const float* second = tile.second;
   for (int64_t m = tile.m; m < tile.m + tile.rows; m++, first += kPanelRows, second += kPanelRows) {
-    const float* residual = p.residual ? p.residual + m * p.residual_stride + n : nullptr;
-    float* y = p.y + m * p.y_stride + n;
+    const float* residual = p.residual ? floats(p.residual) + m * p.residual_stride + n : nullptr;
+    float* y = floats(p.y) + m * p.y_stride + n;
     auto finish = [&](int64_t c, auto lanes) {
       Vec a = load(first + c);
       if (bias) a = a + load(bias + c, lanes);

@@ -57,7 +57,7 @@ void pack_tile(const Linear& p, Range rows, Range columns, float* packed) {
   packed += packed_offset(rows.begin, p.K) + columns.begin * rows.size();
   for (int64_t k = columns.begin; k < columns.end; k += kBlockColumns)
     for (int64_t m = rows.begin; m < rows.end; m++, packed += kBlockColumns) {
-      const float* x = p.x + m * p.x_stride + k;
+      const float* x = floats(p.x) + m * p.x_stride + k;
       for_each_vector(smaller(columns.end - k, kBlockColumns),
                       [&](int64_t c, auto lanes) { store(packed + c, load(x + c, lanes)); });
     }
@@ -80,8 +80,8 @@ void multiply_rows(const Work& work, Range rows, const char* panel, int64_t n, F
   const Linear& p = work.p;
   // y is often far from the caches, and a tile's stores come all at once.
   for (int64_t m = rows.begin; m < rows.end; m++) {
-    __builtin_prefetch(p.y + m * p.y_stride + n, 1, 3);
-    __builtin_prefetch(p.y + m * p.y_stride + n + kPanelRows / 2, 1, 3);
+    __builtin_prefetch(floats(p.y) + m * p.y_stride + n, 1, 3);
+    __builtin_prefetch(floats(p.y) + m * p.y_stride + n + kPanelRows / 2, 1, 3);
   }
   const float* x = work.x + packed_offset(rows.begin, p.K);
   MultiplyTile* multiply = work.multiply[rows.size() - 1];
@@ -162,7 +162,7 @@ void linear(const Linear& p, Execution& execution) {
   work.panel_bytes = panel_bytes(p.weight_dtype, p.K);
   work.panels = panel_count(p.N);
   work.item_panels = count_item_panels(work, execution.pool.num_threads());
-  work.x = p.x;
+  work.x = floats(p.x);
   if (p.M > 1) {
     float* packed = reinterpret_cast<float*>(execution.scratch);
     pack_rows(p, work.tiles, packed, execution);

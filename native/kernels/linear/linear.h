@@ -2,9 +2,11 @@
 
 #include <cstdint>
 
-#include "device/cpu/execution.h"
 #include "kernels/activation/activation.h"
+#include "kernels/layer-norm/layer-norm.h"
+#include "kernels/rms-norm/rms-norm.h"
 #include "types/dtype.h"
+#include "types/execution.h"
 
 namespace kvasir {
 
@@ -16,25 +18,58 @@ namespace kvasir {
 // Gated units: Shazeer 2020, https://arxiv.org/abs/2002.05202
 //
 // Row m of y depends on row m of x alone, bit for bit: the same for any M, any number of threads and any
-// split of a step into smaller ones. (Each output has one f32 accumulator that takes k in ascending order.)
+// split of a step into smaller ones. (On the CPU each output has one f32 accumulator that takes k in ascending order; on CUDA one for each run
+// of columns, see linear_runs.)
 struct Linear {
-  const float* x;         // (M,K), rows x_stride elements apart
-  const void* weight;     // W in panels (types/panels.h); gated: panels of G and U in turn, G first
+  const void* x;         // (M,K), rows x_stride elements apart
+  const void* weight;     // W in panels (types/panels.h), on CUDA in tiles (types/tiles.h); gated: G and U in turn
   const float* bias;      // (N,), gated (2N,): G's then U's; null for none
-  const float* residual;  // (M,N), rows residual_stride apart; null for none; may be y itself
-  float* y;               // (M,N), rows y_stride apart; overlaps x nowhere
+  const void* residual;  // (M,N), rows residual_stride apart; null for none; may be y itself
+  void* y;               // (M,N), rows y_stride apart; overlaps x nowhere
   int64_t M, N, K;
   int64_t x_stride, residual_stride, y_stride;
-  DType weight_dtype;  // kF32, kF16 or kBF16; x, y and sums are f32
+  DType weight_dtype;  // kF32, kF16 or kBF16
+  DType dtype;         // of x; sums are f32
+  DType y_dtype;       // of y and residual: kF32 or that of x
   Activation activation;
   bool gated;
 };
 
 using LinearKernel = void(const Linear&, Execution&);
+using LinearCudaKernel = void(const Linear&, cuda::Execution&);
+
+// CUDA, at most kNormLinearMaxRows rows: a norm and the layer that reads it, in one kernel. The norm's x and
+// parameters are taken, its y is not written, and l.x is ignored; residual and sum must be null. The same bits
+// as the two kernels one after the other.
+using RmsNormLinearCudaKernel = void(const RmsNorm& norm, const Linear& l, cuda::Execution&);
+using LayerNormLinearCudaKernel = void(const LayerNorm& norm, const Linear& l, cuda::Execution&);
+constexpr int64_t kNormLinearMaxRows = 16;
 
 // x packed for tiles of several rows, K padded to 16 columns.
 inline int64_t linear_scratch_bytes(int64_t M, int64_t K) {
   return M <= 1 ? 0 : M * ((K + 15) / 16 * 16) * 4;
+}
+
+// How CUDA kernels sum over K, whatever the number of rows: runs of this many columns (the last may be
+// shorter), each with an f32 accumulator that takes blocks of 16 columns in ascending order, and then the sums
+// of the runs in ascending order, beginning with the first.
+constexpr int64_t kLinearMaxRuns = 8;
+constexpr int64_t linear_run_columns(int64_t K) {
+  return ((K + kLinearMaxRuns - 1) / kLinearMaxRuns + 63) / 64 * 64;
+}
+constexpr int64_t linear_runs(int64_t K) { return (K + linear_run_columns(K) - 1) / linear_run_columns(K); }
+
+// Device scratch of the three CUDA kernels for up to M rows and a matrix of `rows` rows (N, gated 2N). Some rows leave
+// sums of runs there, no more than stay in a second-level cache; up to kNormLinearMaxRows rows leave themselves,
+// normalised, where shared memory cannot hold them.
+constexpr int64_t kLinearCudaMaxSumsBytes = 16 << 20;
+constexpr int64_t linear_cuda_rows_bytes(int64_t M, int64_t K) {
+  return M * ((K + 63) / 64 * 64) * 4;
+}
+constexpr int64_t linear_cuda_scratch_bytes(int64_t M, int64_t rows, int64_t K) {
+  const int64_t sums = linear_runs(K) * (M < 128 ? M : 128) * ((rows + 16 + 127) / 128 * 128) * 4;
+  return linear_cuda_rows_bytes(M < kNormLinearMaxRows ? M : kNormLinearMaxRows, K) +
+         (sums < kLinearCudaMaxSumsBytes ? sums : kLinearCudaMaxSumsBytes);
 }
 
 }  // namespace kvasir

@@ -2,7 +2,8 @@
 
 #include <cstdint>
 
-#include "device/cpu/execution.h"
+#include "types/dtype.h"
+#include "types/execution.h"
 
 namespace kvasir {
 
@@ -21,5 +22,6 @@ struct RopeTable {
 };
 
 using RopeTableKernel = void(const RopeTable&, Execution&);
+using RopeTableCudaKernel = void(const RopeTable&, cuda::Execution&);
 
 }  // namespace kvasir

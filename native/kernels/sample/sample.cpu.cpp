@@ -228,7 +228,7 @@ static int32_t sample_filtered(Row& row, int64_t top_k, double top_p, float min_
 static float clamp_to_normal(float x) { return x < FLT_MIN ? FLT_MIN : x < FLT_MAX ? x : FLT_MAX; }
 
 static void sample_row(const Sample& s, int64_t r, std::byte* scratch) {
-  Row row = row_in(scratch, s.logits + r * s.logits_stride, s.V);
+  Row row = row_in(scratch, floats(s.logits) + r * s.logits_stride, s.V);
   const float temperature = s.temperature[r];
   const int64_t top_k = s.top_k[r] > 0 && s.top_k[r] < s.V ? s.top_k[r] : 0;
   const bool filtered = top_k > 0 || s.top_p[r] < 1 || s.min_p[r] > 0;

@@ -2,7 +2,8 @@
 
 #include <cstdint>
 
-#include "device/cpu/execution.h"
+#include "types/dtype.h"
+#include "types/execution.h"
 
 namespace kvasir {
 
@@ -25,7 +26,7 @@ namespace kvasir {
 // A row with a NaN, with +infinity, or with nothing above -infinity gives id -1 and logprob NaN. Rows are shared out
 // among threads; one row is one thread's.
 struct Sample {
-  const float* logits;       // (R,V), rows logits_stride apart
+  const void* logits;        // (R,V), rows logits_stride apart
   const float* temperature;  // (R,), >= 0
   const int32_t* top_k;      // (R,), 0 for all
   const float* top_p;        // (R,), in (0,1]
@@ -36,11 +37,20 @@ struct Sample {
   float* logprobs;           // (R,)
   int64_t R, V;
   int64_t logits_stride;
+  DType dtype;  // of the logits
 };
 
 using SampleKernel = void(const Sample&, Execution&);
+using SampleCudaKernel = void(const Sample&, cuda::Execution&);
 
 // Maxima, sums and candidates of one row a thread, thread after thread.
 inline int64_t sample_scratch_bytes_per_thread(int64_t V) { return (V * 13 + 1024) / 64 * 64; }
+
+// What the blocks of a row leave to the last of them, for every window of the row: its largest logit, two sums, a
+// count, and the largest of every 32 logits; 60 bytes and room to align the next row.
+constexpr int64_t kSampleWindow = 256;
+inline int64_t sample_cuda_scratch_bytes(int64_t R, int64_t V) {
+  return R * ((V + kSampleWindow - 1) / kSampleWindow) * 64;
+}
 
 }  // namespace kvasir

@@ -9,8 +9,8 @@ namespace kvasir::KVASIR_ISA {
 void scale(const Scale& p, Execution& execution) {
   const Vec factor = broadcast(p.factor);
   parallel_pieces(execution, p.N, p.C, [&](int64_t n, int64_t c, int64_t count) {
-    const float* x = p.x + n * p.x_stride + c;
-    float* y = p.y + n * p.y_stride + c;
+    const float* x = floats(p.x) + n * p.x_stride + c;
+    float* y = floats(p.y) + n * p.y_stride + c;
     for_each_vector(count, [&](int64_t i, auto lanes) { store(y + i, factor * load(x + i, lanes), lanes); });
   });
 }

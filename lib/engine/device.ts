@@ -1,0 +1,112 @@
+import { OutOfMemoryError } from '../errors.js'
+import type { DType, Graph } from '../graph/graph.js'
+import type { OptimizeOptions } from '../graph/passes/index.js'
+import type { Backend, BackendOptions, KvLayer, StepLimits } from '../native/addon.js'
+import { addon } from '../native/addon.js'
+import type { CacheDType, DeviceKind, EngineSetup, MemoryPlan, WeightDType } from './messages.js'
+
+/** Tokens that run ahead of the caller where nothing else is asked for: a GPU's steps are shorter than a round trip. */
+const defaultLookahead = { cpu: 1, cuda: 8 } as const
+
+/** How a model is to run: on which device, in which types. */
+export interface DevicePlan {
+  kind: DeviceKind
+  /** Why it is not the GPU, where `auto` chose the CPU. */
+  reason: string
+  backend: BackendOptions
+  options: OptimizeOptions
+  activations: 'f32' | 'f16' | 'bf16'
+  cacheDtype: 'f32' | 'f16' | 'bf16'
+  lookahead: number
+}
+
+/**
+ * The devices to try, in order. What `auto` takes last is always the CPU.
+ *
+ * @throws {DeviceError} when the device that was asked for is not there
+ */
+export function devicePlans(setup: EngineSetup, storedTypes: (parameter: string) => DType): DevicePlan[] {
+  const cpu = (reason: string): DevicePlan => ({
+    kind: 'cpu',
+    reason,
+    backend: { device: 'cpu', threads: setup.threads, isa: setup.isa },
+    options: { dtype: setup.dtype, storedTypes },
+    activations: 'f32',
+    cacheDtype: setup.cacheDtype === 'auto' ? 'f32' : setup.cacheDtype,
+    lookahead: setup.lookahead ?? defaultLookahead.cpu,
+  })
+  if (setup.device === 'cpu') return [cpu('')]
+  const { reason } = addon().cudaInfo(setup.cudaModule)
+  if (setup.device === 'auto' && reason !== '') return [cpu(reason)]
+  const type = computeType(setup.dtype, setup.graph, storedTypes)
+  const cuda: DevicePlan = {
+    kind: 'cuda',
+    reason: '',
+    backend: { device: 'cuda', threads: setup.threads, module: setup.cudaModule, index: setup.cudaIndex },
+    options: { dtype: type, activations: type, matrixLayout: 'tiles', storedTypes },
+    activations: type,
+    cacheDtype: cacheType(setup.cacheDtype, type),
+    lookahead: setup.lookahead ?? defaultLookahead.cuda,
+  }
+  return setup.device === 'cuda' ? [cuda] : [cuda, cpu('')]
+}
+
+/** What a GPU computes in: bf16, unless something else was asked for or all matrices are stored as f16. */
+function computeType(
+  dtype: WeightDType,
+  graph: Graph,
+  storedTypes: (parameter: string) => DType,
+): 'f32' | 'f16' | 'bf16' {
+  if (dtype !== 'auto') return dtype
+  const matrices = graph.values.filter((value) => value.kind === 'weight' && value.shape.length === 2)
+  const types = new Set(
+    matrices.flatMap(({ parts }) => parts!.map(({ parameter }) => storedTypes(parameter))),
+  )
+  return types.size === 1 && types.has('f16') ? 'f16' : 'bf16'
+}
+
+function cacheType(asked: CacheDType, activations: 'f32' | 'f16' | 'bf16'): 'f32' | 'f16' | 'bf16' {
+  return asked === 'auto' ? activations : asked
+}
+
+/** What a program of this graph, with its weights and its cache, takes on the device. */
+export function planMemory(
+  { kind, reason, cacheDtype }: DevicePlan,
+  backend: Backend,
+  graph: Graph,
+  limits: StepLimits,
+  layers: KvLayer[],
+): MemoryPlan {
+  const { weightBytes, cacheBytes, activationBytes } = addon().planMemory(backend, graph, limits, {
+    layers,
+    numBlocks: limits.maxBlocks,
+    dtype: cacheDtype,
+  })
+  const totalBytes = weightBytes + cacheBytes + activationBytes
+  const availableBytes = backend.availableMemory()
+  return {
+    device: kind,
+    reason,
+    weightBytes,
+    cacheBytes,
+    activationBytes,
+    totalBytes,
+    availableBytes,
+    fits: totalBytes <= availableBytes,
+  }
+}
+
+/** @throws {OutOfMemoryError} with figures when the plan does not fit */
+export function checkFits(plan: MemoryPlan, backend: Backend): void {
+  if (plan.fits) return
+  throw new OutOfMemoryError(shortage(plan, backend))
+}
+
+export function shortage(plan: MemoryPlan, backend: Backend): string {
+  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
+  return (
+    `loadModel: ${megabytes(plan.totalBytes)} are needed (${megabytes(plan.weightBytes)} of weights, ` +
+    `${megabytes(plan.cacheBytes)} of KV cache, ${megabytes(plan.activationBytes)} of activations), ` +
+    `${megabytes(plan.availableBytes)} are free on ${backend.name}`
+  )
+}

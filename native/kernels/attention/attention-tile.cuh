@@ -1,0 +1,177 @@
+#pragma once
+
+// Keys or values of a tile in shared memory, and the two products a warp forms with them: scores = q k and
+// sums += p v, 16 rows by mma.
+//
+// A position is a row of kChannels numbers and 16 bytes more, so that the 8 rows that ldmatrix reads at once begin in
+// different banks. Channels beyond the cache's are zeros: they add nothing, whatever the number of channels a kernel was
+// made for.
+
+#include "kernels/attention/attention-rows.cuh"
+
+namespace kvasir::cuda::attend {
+
+template <class T>
+constexpr int kPieceElements = 16 / static_cast<int>(sizeof(T));
+
+// Elements from a row of shared memory to the next.
+template <class T>
+__host__ __device__ constexpr int row_stride(int channels) {
+  return channels + kPieceElements<T>;
+}
+
+// One block of keys or values (32,DP), its first position `start`, to shared memory, by kThreads threads, kRowThreads of
+// them side by side in a row: zeros at positions out of `keys`, which are not read, and in channels from DP to `channels`.
+template <int kThreads, int kRowThreads, class T>
+__device__ __forceinline__ void copy_block(uint32_t to, int channels, const T* from, int DP, KeyRange keys,
+                                           int start, int thread) {
+  constexpr int kPiece = kPieceElements<T>;
+  const int first_channel = thread % kRowThreads * kPiece;
+#pragma unroll 4
+  for (int key = thread / kRowThreads; key < kBlockKeys; key += kThreads / kRowThreads) {
+    const bool seen = keys.has(start + key);
+    const uint32_t row = to + static_cast<uint32_t>(key * row_stride<T>(channels)) * sizeof(T);
+#pragma unroll
+    for (int channel = first_channel; channel < channels; channel += kRowThreads * kPiece)
+      ptx::copy_async(row + static_cast<uint32_t>(channel) * sizeof(T), from + key * DP + channel,
+                      seen && channel < DP);
+  }
+}
+
+// The blocks of the cache that hold a tile's keys. What nobody sees is not looked up, and counts as block 0.
+constexpr int kTileBlocks = kKeyTile / kBlockKeys;
+
+struct TileBlocks {
+  int32_t blocks[kTileBlocks];
+};
+
+template <class T>
+__device__ __forceinline__ TileBlocks find_blocks(const Arguments<T>& a, const QueryRows& rows, KeyRange keys,
+                                                  int start) {
+  TileBlocks tile;
+#pragma unroll
+  for (int b = 0; b < kTileBlocks; b++) {
+    const int position = start + b * kBlockKeys;
+    const bool needed = keys.meets(position, kBlockKeys);
+    tile.blocks[b] = needed ? a.block_tables[rows.sequence * a.W + position / kBlockKeys] : 0;
+  }
+  return tile;
+}
+
+enum class TilePart { kKeys, kValues };
+
+// Keys or values (32,DP) of a head in a block of the cache.
+template <class T>
+__device__ __forceinline__ const T* cache_block(const Arguments<T>& a, TilePart part, int32_t block,
+                                                int head) {
+  const int64_t keys = (static_cast<int64_t>(block) * a.KH + head) * 2;
+  return a.cache + (part == TilePart::kKeys ? keys : keys + 1) * (kBlockKeys * a.DP);
+}
+
+// By kThreads threads.
+template <int kThreads, int kChannels, class T>
+__device__ __forceinline__ void copy_tile(uint32_t to, TilePart part, const Arguments<T>& a,
+                                          const QueryRows& rows, const TileBlocks& tile, KeyRange keys,
+                                          int start) {
+  constexpr int kPieces = kChannels / kPieceElements<T>, kRowThreads = kPieces % 8 == 0 ? 8 : 4;
+  constexpr uint32_t kBlockBytes = kBlockKeys * row_stride<T>(kChannels) * sizeof(T);
+  static_assert(kPieces % kRowThreads == 0);
+#pragma unroll
+  for (int b = 0; b < kTileBlocks; b++)
+    copy_block<kThreads, kRowThreads>(to + static_cast<uint32_t>(b) * kBlockBytes, kChannels,
+                                      cache_block(a, part, tile.blocks[b], rows.head), a.DP, keys,
+                                      start + b * kBlockKeys, static_cast<int>(threadIdx.x) % kThreads);
+}
+
+// 16 rows of a matrix of 16-bit numbers in shared memory as left operands of mma.
+struct LeftOperand {
+  uint32_t address;  // of what this lane loads for columns 0 to 15
+
+  template <class T>
+  static __device__ __forceinline__ LeftOperand of(const T* rows, int stride) {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    return {ptx::shared_address(rows + lane % 16 * stride + lane / 16 * 8)};
+  }
+  // Columns 16 k to 16 k + 15.
+  __device__ __forceinline__ void load(int k, uint32_t (&a)[4]) const {
+    ptx::ldmatrix_x4(a, address + static_cast<uint32_t>(k) * 32);
+  }
+};
+
+// s = q k of 16 queries and a tile of keys. `load(k, a)` gives channels 16 k to 16 k + 15 of the queries.
+template <class T, int kChannels, class Load>
+__device__ __forceinline__ void multiply_keys(ScoreTile& s, const Load& load, uint32_t keys) {
+  constexpr uint32_t kRowBytes = row_stride<T>(kChannels) * sizeof(T);
+  const uint32_t lane = threadIdx.x % 32;
+  keys += (lane / 16 * 8 + lane % 8) * kRowBytes + lane / 8 % 2 * 16;
+#pragma unroll
+  for (int i = 0; i < kKeyTile / 8; i++) s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0.0f;
+#pragma unroll
+  for (int k = 0; k < kChannels / 16; k++) {
+    uint32_t a[4];
+    load(k, a);
+#pragma unroll
+    for (int i = 0; i < kKeyTile / 8; i += 2) {
+      uint32_t b[4];
+      ptx::ldmatrix_x4(b, keys + static_cast<uint32_t>(i) * 8 * kRowBytes + static_cast<uint32_t>(k) * 32);
+      ptx::mma<T>(s[i], a, {b[0], b[1]});
+      ptx::mma<T>(s[i + 1], a, {b[2], b[3]});
+    }
+  }
+}
+
+// sums += p v of 16 rows, a tile of values and 8 kPieces channels, the first of which is at address `values`.
+template <class T, int kChannels, int kPieces>
+__device__ __forceinline__ void multiply_values(float (&sums)[kPieces][4], const WeightTile& p,
+                                                uint32_t values) {
+  constexpr uint32_t kRowBytes = row_stride<T>(kChannels) * sizeof(T);
+  const uint32_t lane = threadIdx.x % 32;
+  values += lane % 16 * kRowBytes + lane / 16 * 16;
+#pragma unroll
+  for (int k = 0; k < kKeyTile / 16; k++) {
+#pragma unroll
+    for (int i = 0; i + 1 < kPieces; i += 2) {
+      uint32_t b[4];
+      ptx::ldmatrix_x4_trans(
+          b, values + static_cast<uint32_t>(k) * 16 * kRowBytes + static_cast<uint32_t>(i) * 16);
+      ptx::mma<T>(sums[i], p[k], {b[0], b[1]});
+      ptx::mma<T>(sums[i + 1], p[k], {b[2], b[3]});
+    }
+    if constexpr (kPieces % 2 == 1) {
+      uint32_t b[2];
+      ptx::ldmatrix_x2_trans(b, values + static_cast<uint32_t>(k) * 16 * kRowBytes + (kPieces - 1) * 16);
+      ptx::mma<T>(sums[kPieces - 1], p[k], b);
+    }
+  }
+}
+
+// Row 0 or 1 of the lane's two becomes so many times as large.
+template <int kPieces>
+__device__ __forceinline__ void rescale(float (&sums)[kPieces][4], const float (&factors)[2]) {
+#pragma unroll
+  for (int i = 0; i < kPieces; i++) {
+#pragma unroll
+    for (int c = 0; c < 4; c++) sums[i][c] = product(sums[i][c], factors[c / 2]);
+  }
+}
+
+// Finished rows from `first_row` of the piece on, channels from `first_channel` on; the lane's parts of them.
+template <int kPieces, class T>
+__device__ __forceinline__ void store_rows(const Arguments<T>& a, const QueryRows& rows, int first_row,
+                                           int first_channel, const float (&y)[kPieces][4],
+                                           const RowSum (&sums)[2]) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const int row = first_row + lane / 4 + 8 * i;
+    if (row >= rows.count) continue;
+    T* to = a.y + row_offset(a, rows, row, a.y_stride);
+    const float inverse = 1.0f / sums[i].weight;
+#pragma unroll
+    for (int j = 0; j < kPieces; j++)
+      store_pair(a, to, first_channel + 8 * j + lane % 4 * 2, normalized(y[j][2 * i], inverse),
+                 normalized(y[j][2 * i + 1], inverse));
+  }
+}
+
+}  // namespace kvasir::cuda::attend

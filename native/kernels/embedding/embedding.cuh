@@ -1,0 +1,63 @@
+#pragma once
+
+// A thread takes 8 elements of a token's row: 16 bytes of a 16-bit weight, which in tiles are one piece of a
+// tile's row. The weight's bytes of the tokens' rows and one size of T for every element move.
+
+#include "device/cuda/vector.cuh"
+#include "kernels/embedding/embedding.h"
+#include "types/tiles.h"
+
+namespace kvasir::cuda {
+
+// Elements c .. c+7, c a multiple of 8, of row `row` of a matrix in tiles. Beyond its columns lie zeros.
+template <class W>
+__device__ __forceinline__ void load_tile_group(const W* weight, int64_t tiles_per_row, int64_t row,
+                                                int64_t c, float (&x)[kGroup]) {
+  constexpr int kPiece = 16 / sizeof(W), kTileCols = kTileRowBytes / sizeof(W);
+  const int64_t tile = row / kTileRows * tiles_per_row + c / kTileCols;
+  const int r = static_cast<int>(row % kTileRows), piece = static_cast<int>(c % kTileCols) / kPiece;
+  const W* start = weight + (tile * kTileRows + r) * kTileCols;
+  if constexpr (kPiece == kGroup) {
+    load_whole(start + (piece ^ r % 8) * kPiece, x);
+  } else {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const W* place = start + ((piece + half) ^ r % 8) * kPiece;
+      const float4 values = *reinterpret_cast<const float4*>(place);
+      x[4 * half] = values.x, x[4 * half + 1] = values.y, x[4 * half + 2] = values.z,
+            x[4 * half + 3] = values.w;
+    }
+  }
+}
+
+template <class T, class W>
+__global__ void __launch_bounds__(kPieceThreads) embedding_kernel(Embedding p) {
+  ptx::let_successor_start();
+  ptx::wait_for_predecessor();
+  const W* weight = static_cast<const W*>(p.weight);
+  constexpr int kTileCols = kTileRowBytes / sizeof(W);
+  const int64_t tiles_per_row = (p.C + kTileCols - 1) / kTileCols;
+  for_each_group(p.N, p.C, [&](int64_t n, int64_t c, int64_t count) {
+    const int64_t id = p.ids[n];
+    float x[kGroup];
+    if (p.weight_layout == Layout::kTiles) {
+      load_tile_group(weight, tiles_per_row, id, c, x);
+    } else {
+      load_group(weight + id * p.C + c, count, x);
+    }
+    store_group(static_cast<T*>(p.y) + n * p.y_stride + c, count, x);
+  });
+}
+
+// A 16-bit y takes a weight of its own type, f32 one of any.
+inline void launch_embedding(const Embedding& p, Execution& e) {
+  if (p.weight_layout == Layout::kPanels) throw Error(ErrorKind::kInternal, "embedding: panels on CUDA");
+  with_type(p.weight_dtype, [&](auto w) {
+    using W = decltype(w);
+    if (p.dtype == DType::kF32) return launch_groups(e, embedding_kernel<float, W>, p.N, p.C, p);
+    if (p.dtype != p.weight_dtype) throw Error(ErrorKind::kInternal, "embedding: two types on CUDA");
+    launch_groups(e, embedding_kernel<W, W>, p.N, p.C, p);
+  });
+}
+
+}  // namespace kvasir::cuda

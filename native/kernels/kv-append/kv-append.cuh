@@ -1,0 +1,128 @@
+#pragma once
+
+// Appending to the paged cache with keys by position.
+//
+// A block row (blockIdx.y) takes a token; its threads share out the token's pieces: of every key and value
+// head 8 channels each, or of a key or query that is rotated 8 pairs. Each warp finds the token's sequence,
+// and with it the place in the cache, for itself. Reads k and v once and writes them once; q is read and
+// written once.
+
+#include "kernels/kv-append/kv-append.h"
+#include "kernels/rope/rotation.cuh"
+
+namespace kvasir::cuda {
+
+// The cache's sizes in elements, and the pieces that heads are divided into.
+struct KvAppendShape {
+  int64_t block, head, keys;  // of a block, of a head in it, of the head's keys, behind which lie its values
+  int64_t DP;                 // of a position of a head
+  int key_pieces, value_pieces, query_pieces;  // a head; query_pieces 0 where q is not touched
+};
+
+inline KvAppendShape kv_append_shape(const KvAppend& p) {
+  const KvCacheLayer& cache = p.cache;
+  const int64_t DP = KvCacheLayer::padded(cache.D);
+  const int64_t pairs = p.table == nullptr ? 0 : pair_groups(p.P);
+  const int64_t others = DP - (p.table == nullptr ? 0 : 2 * p.P);
+  return {cache.head_elements() * cache.KH,
+          cache.head_elements(),
+          cache.key_elements(),
+          DP,
+          static_cast<int>(pairs + (others + kGroup - 1) / kGroup),
+          static_cast<int>(DP / kGroup),
+          static_cast<int>(pairs)};
+}
+
+// The sequence that owns token n, S where none does: how many end at or before n. All lanes of a warp look
+// together, at 32 sequences' ends at a time.
+__device__ __forceinline__ int64_t sequence_of(const StepTables& t, int64_t n) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  int64_t first = 0, step = 1;
+  while (step * 32 < t.S) step *= 32;
+  for (;; step /= 32) {
+    const int64_t s = first + (lane + 1) * step;
+    const bool before = s <= t.S && t.query_starts[s] <= n;
+    first += step * __popc(__ballot_sync(kAllLanes, before));
+    if (step == 1) return first;
+  }
+}
+
+// Element 0 of key head 0 of token n's place in the cache, null where n belongs to no sequence.
+template <class T>
+__device__ __forceinline__ T* cache_place(const KvAppend& p, const KvAppendShape& shape, int64_t n) {
+  const StepTables& t = p.tables;
+  const int64_t s = sequence_of(t, n);
+  if (s >= t.S) return nullptr;
+  const int64_t position = t.context_lengths[s] - (t.query_starts[s + 1] - n);
+  const int64_t block = t.block_tables[s * t.W + position / kBlockTokens];
+  return reinterpret_cast<T*>(p.cache.data) + block * shape.block + position % kBlockTokens * shape.DP;
+}
+
+// Writes channels c .. c+7 of a head, zeros beyond D.
+template <class T>
+__device__ __forceinline__ void append_channels(const T* x, int64_t c, int64_t D, int64_t DP, T* to) {
+  float values[kGroup];
+  load_group(x + c, D - c, values);
+  store_group(to + c, DP - c, values);
+}
+
+// Piece i of a key: of those that hold pairs, if any, or of the other channels.
+template <class T>
+__device__ __forceinline__ void append_key(const KvAppend& p, const KvAppendShape& shape, int64_t n,
+                                           int64_t h, int i, T* to) {
+  const T* k = static_cast<const T*>(p.k) + n * p.k_stride + h * p.cache.D;
+  if (i < shape.query_pieces)
+    return rotate_pairs(k, p.table + n * 2 * p.P, p.P, i * kGroup, p.interleaved, to);
+  const int64_t rotated = p.table == nullptr ? 0 : 2 * p.P;
+  append_channels(k, rotated + (i - shape.query_pieces) * kGroup, p.cache.D, shape.DP, to);
+}
+
+template <class T>
+__device__ __forceinline__ void append_piece(const KvAppend& p, const KvAppendShape& shape, int64_t n,
+                                             int piece, T* place) {
+  const int keys = static_cast<int>(p.cache.KH) * shape.key_pieces;
+  const int values = static_cast<int>(p.cache.KH) * shape.value_pieces;
+  if (piece < keys) {
+    const int h = piece / shape.key_pieces;
+    append_key(p, shape, n, h, piece % shape.key_pieces, place + h * shape.head);
+  } else if (piece < keys + values) {
+    const int h = (piece - keys) / shape.value_pieces, c = (piece - keys) % shape.value_pieces * kGroup;
+    const T* v = static_cast<const T*>(p.v) + n * p.v_stride + h * p.cache.D;
+    append_channels(v, c, p.cache.D, shape.DP, place + h * shape.head + shape.keys);
+  } else {
+    const int h = (piece - keys - values) / shape.query_pieces;
+    const int i = (piece - keys - values) % shape.query_pieces * kGroup;
+    T* q = static_cast<T*>(p.q) + n * p.q_stride + h * p.cache.D;
+    rotate_pairs<T>(q, p.table + n * 2 * p.P, p.P, i, p.interleaved, q);
+  }
+}
+
+constexpr int kAppendThreads = 128;
+
+template <class T>
+__global__ void __launch_bounds__(kAppendThreads)
+    kv_append_kernel(KvAppend p, KvAppendShape shape, int pieces) {
+  ptx::let_successor_start();
+  ptx::wait_for_predecessor();
+  const int piece = static_cast<int>(blockIdx.x * kAppendThreads + threadIdx.x);
+  for (int64_t n = blockIdx.y; n < p.tables.N; n += gridDim.y) {
+    T* place = cache_place<T>(p, shape, n);
+    if (place != nullptr && piece < pieces) append_piece(p, shape, n, piece, place);
+  }
+}
+
+template <class T>
+void launch_kv_append(const KvAppend& p, Execution& e) {
+  constexpr int64_t kMaxGridRows = 65535;
+  if (p.cache.dtype != p.dtype || p.cache.key_layout != KeyLayout::kByPosition)
+    throw Error(ErrorKind::kInternal, "kv-append: a cache of another kind on CUDA");
+  const KvAppendShape shape = kv_append_shape(p);
+  const int64_t queries = p.table == nullptr ? 0 : p.H * shape.query_pieces;
+  const int64_t pieces = p.cache.KH * (shape.key_pieces + shape.value_pieces) + queries;
+  if (p.tables.N == 0) return;
+  const dim3 grid(static_cast<unsigned>((pieces + kAppendThreads - 1) / kAppendThreads),
+                  static_cast<unsigned>(p.tables.N < kMaxGridRows ? p.tables.N : kMaxGridRows));
+  launch(e, kv_append_kernel<T>, {grid, dim3(kAppendThreads)}, p, shape, static_cast<int>(pieces));
+}
+
+}  // namespace kvasir::cuda

@@ -1,0 +1,18 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { rootDir } from './shared.js'
+
+/** The device under test: `KVASIR_TEST_DEVICE=cuda-emulated` runs the same tests on emulated GPUs. */
+export const testDevice: 'cpu' | 'cuda-emulated' =
+  process.env.KVASIR_TEST_DEVICE === 'cuda-emulated' ? 'cuda-emulated' : 'cpu'
+
+const module =
+  process.env.KVASIR_EMULATED_MODULE ?? join(rootDir, 'build', 'emulated', 'kvasir-cuda-emulated.so')
+
+/** Whether the emulated GPU's library has been built (`npm run build:emulated`). */
+export const hasEmulator = existsSync(module)
+
+/** The emulated GPU's library. */
+export function emulatedModule(): string {
+  return module
+}
