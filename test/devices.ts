@@ -16,3 +16,9 @@ export const hasEmulator = existsSync(module)
 export function emulatedModule(): string {
   return module
 }
+
+if (testDevice === 'cuda-emulated') process.env.KVASIR_CUDA_MODULE = module
+
+/** Options by which `loadModel` takes the device under test, and computes in f32 there. */
+export const deviceOptions =
+  testDevice === 'cpu' ? ({ device: 'cpu' } as const) : ({ device: 'cuda', dtype: 'f32' } as const)

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type LanguageModel, loadModel } from 'kvasir'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deviceOptions } from '../devices.js'
 import { rootDir } from '../shared.js'
 
 // Small random checkpoints and their float64 logits; `node scripts/make-fixtures.mjs` makes them.
@@ -17,7 +18,7 @@ describe.each(readdirSync(folder))('fixture %s', (name) => {
   let model: LanguageModel
 
   beforeAll(async () => {
-    model = await loadModel(join(folder, name))
+    model = await loadModel(join(folder, name), deviceOptions)
   })
   afterAll(() => model.dispose())
 
@@ -32,7 +33,7 @@ describe.each(readdirSync(folder))('fixture %s', (name) => {
   })
 
   it('gives the same bits on one thread', async () => {
-    await using single = await loadModel(join(folder, name), { threads: 1 })
+    await using single = await loadModel(join(folder, name), { ...deviceOptions, threads: 1 })
     expect((await single.logits(golden.ids)).data).toEqual((await model.logits(golden.ids)).data)
   })
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type LanguageModel, loadModel } from 'kvasir'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deviceOptions } from '../devices.js'
 import { shared, sharedDir } from '../shared.js'
 
 interface Golden {
@@ -20,7 +21,7 @@ describe.skipIf(!sharedDir).each(names)('golden %s', (name) => {
 
   beforeAll(async () => {
     golden = JSON.parse(readFileSync(shared('models', name, 'golden.json'), 'utf8'))
-    model = await loadModel(shared('models', name))
+    model = await loadModel(shared('models', name), deviceOptions)
   })
   afterAll(() => model?.dispose())
 

@@ -3,6 +3,8 @@
 // A thread takes 8 elements of a token's row: 16 bytes of a 16-bit weight, which in tiles are one piece of a
 // tile's row. The weight's bytes of the tokens' rows and one size of T for every element move.
 
+#include <type_traits>
+
 #include "device/cuda/vector.cuh"
 #include "kernels/embedding/embedding.h"
 #include "types/tiles.h"
@@ -49,14 +51,19 @@ __global__ void __launch_bounds__(kPieceThreads) embedding_kernel(Embedding p) {
   });
 }
 
-// A 16-bit y takes a weight of its own type, f32 one of any.
+// A 16-bit y takes a weight of its own type or, for tables that are constants, f32; an f32 one takes any.
 inline void launch_embedding(const Embedding& p, Execution& e) {
   if (p.weight_layout == Layout::kPanels) throw Error(ErrorKind::kInternal, "embedding: panels on CUDA");
-  with_type(p.weight_dtype, [&](auto w) {
-    using W = decltype(w);
-    if (p.dtype == DType::kF32) return launch_groups(e, embedding_kernel<float, W>, p.N, p.C, p);
-    if (p.dtype != p.weight_dtype) throw Error(ErrorKind::kInternal, "embedding: two types on CUDA");
-    launch_groups(e, embedding_kernel<W, W>, p.N, p.C, p);
+  with_type(p.dtype, [&](auto t) {
+    using T = decltype(t);
+    if (p.weight_dtype == p.dtype) return launch_groups(e, embedding_kernel<T, T>, p.N, p.C, p);
+    if constexpr (std::is_same_v<T, float>) {
+      with_half_type(p.weight_dtype,
+                     [&](auto w) { launch_groups(e, embedding_kernel<float, decltype(w)>, p.N, p.C, p); });
+    } else {
+      if (p.weight_dtype != DType::kF32) throw Error(ErrorKind::kInternal, "embedding: two types on CUDA");
+      launch_groups(e, embedding_kernel<T, float>, p.N, p.C, p);
+    }
   });
 }
 

@@ -131,11 +131,11 @@ struct WarpSums {
   static constexpr int kTilesM = Shape::kWarpM / 16, kTilesN = Shape::kWarpN / 8;
   float of[kTilesM][kTilesN][4];
 
-  __device__ __forceinline__ void clear() {
+  __device__ __forceinline__ void set(float x) {
 #pragma unroll
     for (int i = 0; i < kTilesM; i++)
 #pragma unroll
-      for (int j = 0; j < kTilesN; j++) of[i][j][0] = of[i][j][1] = of[i][j][2] = of[i][j][3] = 0.0f;
+      for (int j = 0; j < kTilesN; j++) of[i][j][0] = of[i][j][1] = of[i][j][2] = of[i][j][3] = x;
   }
 
   __device__ __forceinline__ void add(const WarpSums& other) {
@@ -209,6 +209,11 @@ struct MiddleSums {
   int M, m0, n0, lane;
   WarpSums<Shape> run, total;
 
+  __device__ __forceinline__ void begin() {
+    run.set(0.0f);
+    total.set(-0.0f);  // to which the first run is added without a trace
+  }
+
   // Parts of the block's stored rows that blocks leave: the total of the first block's runs, and each later run.
   __device__ __forceinline__ int parts() const { return 1 + plan.runs - plan.block_runs; }
   __device__ __forceinline__ int part_size() const { return M * Shape::kN; }
@@ -218,14 +223,12 @@ struct MiddleSums {
 
   // Run number `number` has ended.
   __device__ __forceinline__ void end_run(int number) {
-    if (number == 0) {
-      total = run;
-    } else if (blockIdx.y == 0) {
+    if (blockIdx.y == 0) {
       total.add(run);
     } else {
       run.store(left() + (1 + number - plan.block_runs) * part_size(), Shape::kN, M, m0, n0, lane);
     }
-    run.clear();
+    run.set(0.0f);
   }
 
   __device__ __forceinline__ void finish(const LinearOutput& out) {
@@ -262,6 +265,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kResidentBlocks)
                          lane,
                          {},
                          {}};
+  sums.begin();
   int run = first_run, run_tile = 0, stage = 0;
 #pragma unroll 1
   for (int t = 0; t < tiles; t++) {

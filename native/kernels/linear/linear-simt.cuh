@@ -73,11 +73,11 @@ template <class Shape>
 struct ThreadSums {
   float of[Shape::kThreadM][Shape::kThreadN];
 
-  __device__ __forceinline__ void clear() {
+  __device__ __forceinline__ void set(float x) {
 #pragma unroll
     for (int i = 0; i < Shape::kThreadM; i++)
 #pragma unroll
-      for (int j = 0; j < Shape::kThreadN; j++) of[i][j] = 0.0f;
+      for (int j = 0; j < Shape::kThreadN; j++) of[i][j] = x;
   }
 
   __device__ __forceinline__ void add(const ThreadSums& other) {
@@ -135,7 +135,8 @@ __global__ void __launch_bounds__(Shape::kThreads)
     ptx::commit_copies();
   }
   ThreadSums<Shape> sums, total;
-  sums.clear();
+  sums.set(0.0f);
+  total.set(-0.0f);  // to which the first run is added without a trace
   int slot = 0, run_tile = 0;
 #pragma unroll 1
   for (int t = 0; t < plan.tiles; t++) {
@@ -147,12 +148,8 @@ __global__ void __launch_bounds__(Shape::kThreads)
     sums.multiply(shared + slot * Shape::kStageBytes, m0, n0);
     slot = slot == kAhead ? 0 : slot + 1;
     if (++run_tile < plan.run_tiles && t + 1 < plan.tiles) continue;
-    if (t < plan.run_tiles) {
-      total = sums;
-    } else {
-      total.add(sums);
-    }
-    sums.clear();
+    total.add(sums);
+    sums.set(0.0f);
     run_tile = 0;
   }
   __syncthreads();  // the stages are free

@@ -2,8 +2,6 @@
 
 #include <cstring>
 
-#include "device/cuda/emulator/half.h"
-
 // Products of 16-bit numbers are exact in f64, so fused or not makes no difference here but in time.
 #pragma GCC optimize("fp-contract=fast")
 
@@ -49,24 +47,6 @@ inline void multiply_tile(float* d, const double* a, const double* b, int n) {
 }
 
 }  // namespace
-
-void widen(Half half, const uint16_t* from, double* to, int count) {
-  int i = 0;
-  if (half == Half::kBF16) {
-    for (; i < count; ++i) to[i] = float_of_bf16(from[i]);
-  }
-#ifdef __F16C__
-  using Shorts = short __attribute__((vector_size(16)));
-  using Doubles = double __attribute__((vector_size(32)));
-  for (; i + 4 <= count; i += 4) {
-    Shorts four{};
-    std::memcpy(&four, from + i, 8);
-    const Doubles wide = __builtin_convertvector(__builtin_ia32_vcvtph2ps(four), Doubles);
-    std::memcpy(to + i, &wide, sizeof wide);
-  }
-#endif
-  for (; i < count; ++i) to[i] = float_of_f16(from[i]);
-}
 
 void multiply(float* d, const double* a, const double* b, int rows, int n) {
   for (int col = 0; col < n; col += kCols) {

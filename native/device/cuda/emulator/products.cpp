@@ -55,7 +55,7 @@ void read_k_major(const Described& from, Half half, double* to, int rows) {
   for (int row = 0; row < rows; ++row) {
     const uint32_t offset = static_cast<uint32_t>(row / 8) * from.stride + static_cast<uint32_t>(row % 8) * 128;
     for (int piece = 0; piece < 2; ++piece) {
-      widen(half, from.piece(offset + 16 * static_cast<uint32_t>(piece)), to + row * kStepK + 8 * piece, 8);
+      widen8(half, from.piece(offset + 16 * static_cast<uint32_t>(piece)), to + row * kStepK + 8 * piece);
     }
   }
 }
@@ -66,7 +66,7 @@ void read_transposed(const Described& from, Half half, double* to, int n) {
     const uint32_t offset = static_cast<uint32_t>(k / 8) * from.stride + static_cast<uint32_t>(k % 8) * 128;
     for (int col = 0; col < n; col += 8) {
       const uint32_t place = static_cast<uint32_t>(col / 64) * from.leading + static_cast<uint32_t>(col % 64) * 2;
-      widen(half, from.piece(offset + place), to + k * n + col, 8);
+      widen8(half, from.piece(offset + place), to + k * n + col);
     }
   }
 }

@@ -1,0 +1,66 @@
+import { Interpreter } from '#kvasir/graph/interpreter.js'
+import { optimize } from '#kvasir/graph/passes/index.js'
+import type { StepInputs } from '../graph/steps.js'
+import type { KernelGraph } from '../kernels/kernel-graph.js'
+import type { NativeOptions, NativeProgram } from '../kernels/native-program.js'
+import { isas } from '../kernels/native-program.js'
+import { nmse, roundTo } from '../kernels/numbers.js'
+
+export const types = ['bf16', 'f16'] as const
+export type HalfType = (typeof types)[number]
+
+/** Options by which a program holds matrices, activations and cache in one 16-bit type. */
+export function halfOptions(type: HalfType): NativeOptions {
+  return { dtype: type, activations: type, cacheDtype: type, matrixLayout: 'tiles' }
+}
+
+/** What a 16-bit program is compared with: float64 throughout, and float64 with every result rounded to the type. */
+export class HalfReference {
+  readonly #exact: Interpreter
+  readonly #plain: Interpreter
+
+  constructor({ graph, weights }: KernelGraph, type: HalfType) {
+    const optimized = optimize(graph, halfOptions(type))
+    const dtypes = new Map(
+      optimized.values.flatMap(({ parts = [], dtype }) => parts.map((part) => [part.parameter, dtype])),
+    )
+    const rounded = (parameter: string) => {
+      const numbers = weights(parameter)
+      return Float64Array.from(dtypes.get(parameter) === type ? roundTo(type, numbers) : numbers)
+    }
+    this.#exact = new Interpreter(optimized, { weights: rounded })
+    this.#plain = new Interpreter(optimized, {
+      weights: rounded,
+      onNode: (node, outputs) => {
+        for (const [name, { data }] of Object.entries(outputs)) {
+          const { dtype } = optimized.values[node.outputs[name]!]!
+          if (dtype === type) (data as Float64Array).set(roundTo(type, data))
+        }
+      },
+    })
+  }
+
+  /** Outputs of a step by name: float64, and the error that rounding every result causes (NMSE). */
+  run(step: StepInputs): Record<string, { exact: Float64Array; rounding: number }> {
+    const exact = this.#exact.run(step)
+    const plain = this.#plain.run(step)
+    return Object.fromEntries(
+      Object.entries(exact).map(([name, numbers]) => [
+        name,
+        { exact: numbers, rounding: nmse(plain[name]!, numbers) },
+      ]),
+    )
+  }
+}
+
+/** Compiles the graph in 16 bits for every architecture. */
+export function* halfPrograms(
+  graph: KernelGraph,
+  type: HalfType,
+  options: NativeOptions = {},
+): Generator<[program: NativeProgram, isa: string]> {
+  for (const isa of isas) {
+    using program = graph.program({ ...halfOptions(type), ...options, isa })
+    yield [program, isa]
+  }
+}
