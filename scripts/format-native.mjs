@@ -1,4 +1,4 @@
-// Formats the C++ sources, or with --check tells which are not formatted.
+// Formats the C++ and CUDA sources, or with --check tells which are not formatted.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 
@@ -7,10 +7,9 @@ const files = execFileSync('git', [
   'ls-files',
   '-co',
   '--exclude-standard',
-  'native/*.h',
-  'native/*.cpp',
-  'test/*.h',
-  'test/*.cpp',
+  ...['native', 'test', 'benchmarks'].flatMap((folder) =>
+    ['h', 'cpp', 'cuh', 'cu'].map((extension) => `${folder}/*.${extension}`),
+  ),
 ])
   .toString()
   .split('\n')

@@ -93,7 +93,10 @@ async function build() {
 // How a child that runs one kernel ends: see run_bug in test/cuda/emulator/tests.h; sanitizers end it themselves.
 const isRight = ({ status, output }) => status === 0 && !output.includes('WARNING: ThreadSanitizer')
 const isWrong = ({ status }) => status === 3
-const says = (text) => ({ status, output }) => status !== 0 && output.includes(text)
+const says =
+  (text) =>
+  ({ status, output }) =>
+    status !== 0 && output.includes(text)
 const isRace = says('WARNING: ThreadSanitizer: data race')
 const lazy = { KVASIR_EMULATED_COPIES: 'lazy' }
 const eager = { KVASIR_EMULATED_COPIES: 'eager' }

@@ -74,17 +74,25 @@ struct OpRow {
 };
 
 const OpRow kOps[] = {
-    {"activation", [](const Binding& b) { return make_step(b, b.kernels.activation, activation_parameters(b.node)); }},
+    {"activation",
+     [](const Binding& b) { return make_step(b, b.kernels.activation, activation_parameters(b.node)); }},
     {"add", [](const Binding& b) { return make_step(b, b.kernels.add, add_parameters(b.node)); }},
-    {"attention", [](const Binding& b) { return make_step(b, b.kernels.attention, attention_parameters(b.node)); }},
-    {"embedding", [](const Binding& b) { return make_step(b, b.kernels.embedding, embedding_parameters(b.node)); }},
-    {"gather-rows", [](const Binding& b) { return make_step(b, b.kernels.gather_rows, gather_rows_parameters(b.node)); }},
-    {"kv-append", [](const Binding& b) { return make_step(b, b.kernels.kv_append, kv_append_parameters(b.node)); }},
-    {"layer-norm", [](const Binding& b) { return make_step(b, b.kernels.layer_norm, layer_norm_parameters(b.node)); }},
+    {"attention",
+     [](const Binding& b) { return make_step(b, b.kernels.attention, attention_parameters(b.node)); }},
+    {"embedding",
+     [](const Binding& b) { return make_step(b, b.kernels.embedding, embedding_parameters(b.node)); }},
+    {"gather-rows",
+     [](const Binding& b) { return make_step(b, b.kernels.gather_rows, gather_rows_parameters(b.node)); }},
+    {"kv-append",
+     [](const Binding& b) { return make_step(b, b.kernels.kv_append, kv_append_parameters(b.node)); }},
+    {"layer-norm",
+     [](const Binding& b) { return make_step(b, b.kernels.layer_norm, layer_norm_parameters(b.node)); }},
     {"linear", [](const Binding& b) { return make_step(b, b.kernels.linear, linear_parameters(b.node)); }},
-    {"rms-norm", [](const Binding& b) { return make_step(b, b.kernels.rms_norm, rms_norm_parameters(b.node)); }},
+    {"rms-norm",
+     [](const Binding& b) { return make_step(b, b.kernels.rms_norm, rms_norm_parameters(b.node)); }},
     {"rope", [](const Binding& b) { return make_step(b, b.kernels.rope, rope_parameters(b.node)); }},
-    {"rope-table", [](const Binding& b) { return make_step(b, b.kernels.rope_table, rope_table_parameters(b.node)); }},
+    {"rope-table",
+     [](const Binding& b) { return make_step(b, b.kernels.rope_table, rope_table_parameters(b.node)); }},
     {"sample", [](const Binding& b) { return make_step(b, b.kernels.sample, sample_parameters(b.node)); }},
     {"scale", [](const Binding& b) { return make_step(b, b.kernels.scale, scale_parameters(b.node)); }},
     {"softmax", [](const Binding& b) { return make_step(b, b.kernels.softmax, softmax_parameters(b.node)); }},
@@ -182,7 +190,8 @@ class CpuProgram : public BoundProgram {
              const std::vector<std::unique_ptr<BoundNode>>& nodes)
       : backend_(backend) {
     const int num_threads = backend.pool().num_threads();
-    for (const auto& node : nodes) scratch_bytes_ = std::max(scratch_bytes_, scratch_bytes(*node, num_threads));
+    for (const auto& node : nodes)
+      scratch_bytes_ = std::max(scratch_bytes_, scratch_bytes(*node, num_threads));
     scratch_ = backend.allocate(scratch_bytes_);
     for (const auto& node : nodes) steps_.push_back(bind({*node, kernels, backend.pool(), scratch_}));
   }

@@ -117,7 +117,8 @@ std::byte* Device::take(int64_t rounded) {
   const bool known = module_.device_info(index_, &now) == 0;
   throw Error(ErrorKind::kOutOfMemory,
               std::string(module_.name) + ": " + megabytes(rounded) + " of device memory were asked for, " +
-                  (known ? megabytes(now.free_bytes) + " of " + megabytes(now.memory_bytes) + " are free on " + now.name
+                  (known ? megabytes(now.free_bytes) + " of " + megabytes(now.memory_bytes) +
+                               " are free on " + now.name
                          : "none are left") +
                   " (" + message + ")");
 }

@@ -82,7 +82,7 @@ class Device {
   std::byte* counters_ = nullptr;
   std::byte* landing_ = nullptr;  // page-locked, for reads and writes
 
-  mutable std::mutex mutex_;  // of what follows
+  mutable std::mutex mutex_;                                   // of what follows
   std::multimap<int64_t, std::byte*> cached_, cached_pinned_;  // by size
   int64_t cached_bytes_ = 0;
   std::mutex landing_mutex_;

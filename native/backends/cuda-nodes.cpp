@@ -90,7 +90,8 @@ ByteRange range_of(const MatrixRef& matrix, const StepLimits& limits) {
 // is normalised, others write results already, so the two must not share memory.
 bool can_fuse(const BoundNode& first, const BoundNode& second) {
   const bool norm = first.node().op == "rms-norm" || first.node().op == "layer-norm";
-  if (!norm || second.node().op != "linear" || first.has_input("residual") || first.has_output("sum")) return false;
+  if (!norm || second.node().op != "linear" || first.has_input("residual") || first.has_output("sum"))
+    return false;
   const int y = first.output_id("y");
   if (second.input_id("x") != y || count_reads(first.program(), y) != 1) return false;
   const StepLimits& limits = first.limits();
@@ -114,7 +115,8 @@ Launch bind_pair(const Module& module, const BoundNode& norm, const BoundNode& l
   const Kernels& k = module.kernels;
   if (norm.node().op == "rms-norm")
     return fuse(module, k.rms_norm, k.rms_norm_linear, rms_norm_parameters(norm), linear_parameters(linear));
-  return fuse(module, k.layer_norm, k.layer_norm_linear, layer_norm_parameters(norm), linear_parameters(linear));
+  return fuse(module, k.layer_norm, k.layer_norm_linear, layer_norm_parameters(norm),
+              linear_parameters(linear));
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ void CudaProgram::release() {
 
 Execution CudaProgram::execution() const {
   const DeviceInfo& info = device_->info();
-  return {*device_->stream(),   scratch_,          device_->counters(), info.architecture,
+  return {*device_->stream(),   scratch_,          device_->counters(),    info.architecture,
           info.multiprocessors, info.shared_bytes, info.architecture >= 90};
 }
 
@@ -141,7 +141,8 @@ StepState CudaProgram::place_inputs(const StepState& sizes) const {
 void CudaProgram::copy_inputs(const StepState& step, const StepState& on_device) {
   std::byte* end = inputs_staged_;
   for (const Input& input : inputs_) {
-    const std::byte* place = static_cast<const std::byte*>(on_device.inputs[static_cast<size_t>(input.value)]);
+    const std::byte* place =
+        static_cast<const std::byte*>(on_device.inputs[static_cast<size_t>(input.value)]);
     std::byte* to = inputs_staged_ + (place - inputs_on_device_);
     const int32_t* from = step.input<int32_t>(input.value);
     const bool table = input.shape.size() > 1;
@@ -218,7 +219,8 @@ void CudaProgram::fetch(const std::vector<Fetch>& fetches) {
   at = landing_;
   for (const Fetch& f : fetches) {
     for (int64_t row = 0; row < f.height; row++)
-      std::memcpy(static_cast<std::byte*>(f.to) + row * f.width, at + row * f.pitch, static_cast<size_t>(f.width));
+      std::memcpy(static_cast<std::byte*>(f.to) + row * f.width, at + row * f.pitch,
+                  static_cast<size_t>(f.width));
     at += aligned(f.pitch * f.height);
   }
 }

@@ -19,7 +19,8 @@ namespace kvasir::cuda {
 class CudaProgram : public BoundProgram {
  public:
   // `exact`: no graphs, and so no rows beyond a step's own.
-  CudaProgram(std::shared_ptr<Device> device, const std::vector<std::unique_ptr<BoundNode>>& nodes, bool exact);
+  CudaProgram(std::shared_ptr<Device> device, const std::vector<std::unique_ptr<BoundNode>>& nodes,
+              bool exact);
   ~CudaProgram() override;
 
   bool run(const StepState& step, const std::vector<Fetch>& fetches) override;

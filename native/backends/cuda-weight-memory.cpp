@@ -22,9 +22,10 @@ class PinnedStaging : public Staging {
   std::byte* data() const override { return data_; }
 
   void write(std::byte* to, size_t to_pitch, const std::byte* from, size_t width, size_t height) override {
-    check(device_->module(), device_->module().copy_pieces_to_device(
-                                 stream_, to, static_cast<int64_t>(to_pitch), from, static_cast<int64_t>(width),
-                                 static_cast<int64_t>(width), static_cast<int64_t>(height)));
+    check(device_->module(),
+          device_->module().copy_pieces_to_device(stream_, to, static_cast<int64_t>(to_pitch), from,
+                                                  static_cast<int64_t>(width), static_cast<int64_t>(width),
+                                                  static_cast<int64_t>(height)));
   }
   void read(std::byte* to, const std::byte* from, size_t bytes) override {
     check(device_->module(), device_->module().copy_to_host(stream_, to, from, static_cast<int64_t>(bytes)));

@@ -19,7 +19,8 @@ const DeviceRules& CudaBackend::rules() const {
   return kRules;
 }
 
-std::unique_ptr<BoundProgram> CudaBackend::bind(const std::vector<std::unique_ptr<BoundNode>>& nodes, bool exact) {
+std::unique_ptr<BoundProgram> CudaBackend::bind(const std::vector<std::unique_ptr<BoundNode>>& nodes,
+                                                bool exact) {
   return std::make_unique<cuda::CudaProgram>(device_, nodes, exact);
 }
 

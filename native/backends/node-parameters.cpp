@@ -20,9 +20,12 @@ struct TableInputs {
         block_tables(node.input_id("blockTables")) {}
 
   StepTables at(const StepState& s) const {
-    return {s.input<int32_t>(query_starts),        s.input<int32_t>(context_lengths),
-            s.input<int32_t>(block_tables),        s.of(Symbol::kN),
-            s.of(Symbol::kS), s.of(Symbol::kW)};
+    return {s.input<int32_t>(query_starts),
+            s.input<int32_t>(context_lengths),
+            s.input<int32_t>(block_tables),
+            s.of(Symbol::kN),
+            s.of(Symbol::kS),
+            s.of(Symbol::kW)};
   }
 
   int query_starts, context_lengths, block_tables;
@@ -34,12 +37,11 @@ Parameters<Embedding> embedding_parameters(const BoundNode& node) {
   StoredRef weight = node.stored("weight");
   MatrixRef y = node.matrix_out("y");
   int64_t V = node.input("weight").shape[0].size;
-  Embedding p{nullptr, weight.data, y.data,       0,            V,
-              y.cols,  y.stride,    weight.dtype, weight.layout, y.dtype};
+  Embedding p{nullptr, weight.data, y.data, 0, V, y.cols, y.stride, weight.dtype, weight.layout, y.dtype};
   return {p, [ids = node.input_id("ids")](Embedding& q, const StepState& s) {
-                     q.ids = s.input<int32_t>(ids);
-                     q.N = s.of(Symbol::kN);
-                   }};
+            q.ids = s.input<int32_t>(ids);
+            q.N = s.of(Symbol::kN);
+          }};
 }
 
 Parameters<Linear> linear_parameters(const BoundNode& node) {
@@ -106,9 +108,9 @@ Parameters<RopeTable> rope_table_parameters(const BoundNode& node) {
               P,
               node.number("magnitude")};
   return {p, [positions = node.input_id("positions")](RopeTable& q, const StepState& s) {
-                     q.positions = s.input<int32_t>(positions);
-                     q.N = s.of(Symbol::kN);
-                   }};
+            q.positions = s.input<int32_t>(positions);
+            q.N = s.of(Symbol::kN);
+          }};
 }
 
 Parameters<Rope> rope_parameters(const BoundNode& node) {
@@ -131,9 +133,19 @@ Parameters<KvAppend> kv_append_parameters(const BoundNode& node) {
   MatrixRef k = node.matrix_in("k"), v = node.matrix_in("v");
   MatrixRef table = node.matrix_in("table"), q = node.matrix_out("q");
   int64_t heads = table.data != nullptr ? node.integer("heads", 1, 4096) : 0;
-  KvAppend p{k.data,   v.data,   node.cache_layer(), {},
-             k.stride, v.stride, static_cast<const float*>(table.data), q.data,
-             q.stride, heads,    table.cols / 2,       node.flag_or("interleaved", false), k.dtype};
+  KvAppend p{k.data,
+             v.data,
+             node.cache_layer(),
+             {},
+             k.stride,
+             v.stride,
+             static_cast<const float*>(table.data),
+             q.data,
+             q.stride,
+             heads,
+             table.cols / 2,
+             node.flag_or("interleaved", false),
+             k.dtype};
   return {p, [tables = TableInputs(node)](KvAppend& r, const StepState& s) { r.tables = tables.at(s); }};
 }
 
@@ -158,7 +170,8 @@ Parameters<Attention> attention_parameters(const BoundNode& node) {
 Parameters<Activate> activation_parameters(const BoundNode& node) {
   MatrixRef x = node.matrix_in("x"), up = node.matrix_in("up"), y = node.matrix_out("y");
   Activate p{
-      x.data, up.data, y.data, 0, x.cols, x.stride, up.stride, y.stride, activation_of(node.text("kind")), x.dtype};
+      x.data, up.data, y.data, 0, x.cols, x.stride, up.stride, y.stride, activation_of(node.text("kind")),
+      x.dtype};
   return {p, [rows = x.rows](Activate& q, const StepState& s) { q.N = s.size(rows); }};
 }
 
@@ -184,10 +197,10 @@ Parameters<GatherRows> gather_rows_parameters(const BoundNode& node) {
   MatrixRef x = node.matrix_in("x"), y = node.matrix_out("y");
   GatherRows p{x.data, nullptr, y.data, 0, 0, x.cols, x.stride, y.stride, x.dtype};
   return {p, [rows = node.input_id("rows")](GatherRows& q, const StepState& s) {
-                     q.rows = s.input<int32_t>(rows);
-                     q.N = s.of(Symbol::kN);
-                     q.R = s.of(Symbol::kR);
-                   }};
+            q.rows = s.input<int32_t>(rows);
+            q.N = s.of(Symbol::kN);
+            q.R = s.of(Symbol::kR);
+          }};
 }
 
 Parameters<Sample> sample_parameters(const BoundNode& node) {
@@ -210,15 +223,14 @@ Parameters<Sample> sample_parameters(const BoundNode& node) {
   } inputs{node.input_id("temperature"), node.input_id("topK"), node.input_id("topP"),
            node.input_id("minP"),        node.input_id("seed"), node.input_id("counter")};
   return {p, [inputs](Sample& q, const StepState& s) {
-    q.temperature = s.input<float>(inputs.temperature);
-    q.top_k = s.input<int32_t>(inputs.top_k);
-    q.top_p = s.input<float>(inputs.top_p);
-    q.min_p = s.input<float>(inputs.min_p);
-    q.seed = s.input<int32_t>(inputs.seed);
-    q.counter = s.input<int32_t>(inputs.counter);
-    q.R = s.of(Symbol::kR);
-  }};
+            q.temperature = s.input<float>(inputs.temperature);
+            q.top_k = s.input<int32_t>(inputs.top_k);
+            q.top_p = s.input<float>(inputs.top_p);
+            q.min_p = s.input<float>(inputs.min_p);
+            q.seed = s.input<int32_t>(inputs.seed);
+            q.counter = s.input<int32_t>(inputs.counter);
+            q.R = s.of(Symbol::kR);
+          }};
 }
-
 
 }  // namespace kvasir

@@ -93,9 +93,9 @@ Napi::Value SafetensorsHandle::metadata(const Napi::CallbackInfo& info) {
 
 StoreHandle::StoreHandle(const Napi::CallbackInfo& info) : Handle(info) {
   guarded(info.Env(), [&] {
-    hold(info[0].IsUndefined()
-             ? std::make_shared<WeightStore>()
-             : std::make_shared<WeightStore>(BackendHandle::of(info[0], "WeightStore: backend")->weight_memory()));
+    hold(info[0].IsUndefined() ? std::make_shared<WeightStore>()
+                               : std::make_shared<WeightStore>(
+                                     BackendHandle::of(info[0], "WeightStore: backend")->weight_memory()));
   });
 }
 

@@ -15,14 +15,15 @@ std::shared_ptr<Backend> make_backend(Napi::Object options) {
   };
   const std::string device = text_or_empty("device");
   if (device.empty() || device == "cpu") return std::make_shared<CpuBackend>(threads, text_or_empty("isa"));
-  if (device != "cuda") throw Error(ErrorKind::kInvalidValue, "Backend: device must be cpu or cuda, got " + device);
+  if (device != "cuda")
+    throw Error(ErrorKind::kInvalidValue, "Backend: device must be cpu or cuda, got " + device);
   const cuda::Availability found = cuda::find_module(text_or_empty("module"));
   if (!found.reason.empty()) throw Error(ErrorKind::kDevice, "cuda: " + found.reason);
   Napi::Value index = options.Get("index");
   const int64_t place = index.IsUndefined() ? 0 : integer_of(index, "Backend: index", 0, 1023);
   if (place >= found.devices)
-    throw Error(ErrorKind::kDevice, "cuda: there are " + std::to_string(found.devices) + " devices, got number " +
-                                        std::to_string(place));
+    throw Error(ErrorKind::kDevice, "cuda: there are " + std::to_string(found.devices) +
+                                        " devices, got number " + std::to_string(place));
   return std::make_shared<CudaBackend>(*found.module, static_cast<int>(place), threads);
 }
 
@@ -33,23 +34,23 @@ BackendHandle::BackendHandle(const Napi::CallbackInfo& info) : Handle(info) {
 }
 
 void BackendHandle::define(Napi::Env env, Napi::Object exports) {
-  export_class(
-      exports, kName,
-      DefineClass(env, kName,
-                  {property<&BackendHandle::isa>("isa"), property<&BackendHandle::name>("name"),
-                   property<&BackendHandle::threads>("threads"),
-                   InstanceMethod("probeFma", &BackendHandle::probe_fma),
-                   InstanceMethod("probeRead", &BackendHandle::probe_read),
-                   InstanceMethod("availableMemory", &BackendHandle::available_memory),
-                   InstanceMethod("dispose", &BackendHandle::dispose)}),
-      env.GetInstanceData<AddonData>()->backend);
+  export_class(exports, kName,
+               DefineClass(env, kName,
+                           {property<&BackendHandle::isa>("isa"), property<&BackendHandle::name>("name"),
+                            property<&BackendHandle::threads>("threads"),
+                            InstanceMethod("probeFma", &BackendHandle::probe_fma),
+                            InstanceMethod("probeRead", &BackendHandle::probe_read),
+                            InstanceMethod("availableMemory", &BackendHandle::available_memory),
+                            InstanceMethod("dispose", &BackendHandle::dispose)}),
+               env.GetInstanceData<AddonData>()->backend);
 }
 
 // The instruction set, or the compute capability.
 Napi::Value BackendHandle::isa(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     std::shared_ptr<Backend> backend = receiver(info);
-    if (auto* cpu = dynamic_cast<CpuBackend*>(backend.get())) return Napi::String::New(info.Env(), cpu->isa());
+    if (auto* cpu = dynamic_cast<CpuBackend*>(backend.get()))
+      return Napi::String::New(info.Env(), cpu->isa());
     auto& cuda = dynamic_cast<CudaBackend&>(*backend);
     return Napi::String::New(info.Env(), "sm_" + std::to_string(cuda.device().info().architecture));
   });
@@ -145,10 +146,10 @@ ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : Handle(info) {
 void ProgramHandle::define(Napi::Env env, Napi::Object exports) {
   export_class(
       exports, kName,
-      DefineClass(env, kName,
-                  {InstanceMethod("run", &ProgramHandle::run),
-                   InstanceMethod("runAhead", &ProgramHandle::run_ahead), property<&ProgramHandle::bytes>("bytes"),
-                   InstanceMethod("dispose", &ProgramHandle::dispose)}),
+      DefineClass(
+          env, kName,
+          {InstanceMethod("run", &ProgramHandle::run), InstanceMethod("runAhead", &ProgramHandle::run_ahead),
+           property<&ProgramHandle::bytes>("bytes"), InstanceMethod("dispose", &ProgramHandle::dispose)}),
       env.GetInstanceData<AddonData>()->program);
 }
 

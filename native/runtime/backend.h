@@ -57,7 +57,7 @@ class BoundNode : public NodeReader {
   virtual MatrixRef matrix_in(const std::string& name) const = 0;   // absent: data null
   virtual MatrixRef matrix_out(const std::string& name) const = 0;  // absent: data null
   virtual void* raw_out(const std::string& name) const = 0;
-  virtual StoredRef stored(const std::string& name) const = 0;  // absent: data null
+  virtual StoredRef stored(const std::string& name) const = 0;                   // absent: data null
   virtual const double* stored_numbers(const std::string& attribute) const = 0;  // in the device's memory
   virtual const KvCacheLayer& cache_layer() const = 0;
   virtual const StepLimits& limits() const = 0;
@@ -76,9 +76,9 @@ struct AheadPlan {
   int tokens, positions, context_lengths, counter;  // step inputs; counter -1 for none
   const std::byte* ids;                             // results, S of each
   const std::byte* logprobs;
-  int64_t count;          // of steps
-  int32_t* ids_log;       // (count, S) on the host
-  float* logprobs_log;    // (count, S) on the host
+  int64_t count;        // of steps
+  int32_t* ids_log;     // (count, S) on the host
+  float* logprobs_log;  // (count, S) on the host
 };
 
 // All nodes of a program, ready to run.
@@ -124,8 +124,8 @@ class Backend {
 
   // The nodes in order, without slices. What they refer to outlives the bound program. `exact`: steps must write
   // no rows but their own.
-  virtual std::unique_ptr<BoundProgram> bind(
-      const std::vector<std::unique_ptr<BoundNode>>& nodes, bool exact) = 0;
+  virtual std::unique_ptr<BoundProgram> bind(const std::vector<std::unique_ptr<BoundNode>>& nodes,
+                                             bool exact) = 0;
 };
 
 }  // namespace kvasir

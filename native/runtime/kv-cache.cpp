@@ -20,8 +20,8 @@ void check_range(const char* what, int64_t value, int64_t most) {
 
 }  // namespace
 
-KvCache::KvCache(std::shared_ptr<Backend> backend, const std::vector<KvLayerShape>& layers, int64_t num_blocks,
-                 DType dtype, bool planned_only)
+KvCache::KvCache(std::shared_ptr<Backend> backend, const std::vector<KvLayerShape>& layers,
+                 int64_t num_blocks, DType dtype, bool planned_only)
     : backend_(std::move(backend)), num_blocks_(num_blocks) {
   const DeviceRules& rules = backend_->rules();
   if (std::find(rules.caches.begin(), rules.caches.end(), dtype) == rules.caches.end()) {
@@ -50,8 +50,6 @@ KvCache::KvCache(std::shared_ptr<Backend> backend, const std::vector<KvLayerShap
   }
 }
 
-KvCache::~KvCache() {
-  backend_->release(memory_, bytes_);
-}
+KvCache::~KvCache() { backend_->release(memory_, bytes_); }
 
 }  // namespace kvasir

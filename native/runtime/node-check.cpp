@@ -42,7 +42,8 @@ class NodeCheck : public NodeReader {
     if (x.kind != ValueKind::kResult)
       fail(ErrorKind::kInvalidValue, name + " must be computed by the program");
     if (!is_activation(x.dtype))
-      fail(ErrorKind::kDType, name + " must be of a type that the device computes in, got " + name_of(x.dtype));
+      fail(ErrorKind::kDType,
+           name + " must be of a type that the device computes in, got " + name_of(x.dtype));
     if (x.shape.size() != 2 || x.shape[1].symbol != Symbol::kFixed)
       fail(ErrorKind::kShape, name + " must be a matrix, got " + to_string(x.shape));
     return x.shape;
@@ -177,8 +178,8 @@ class NodeCheck : public NodeReader {
 
   void cached_as(const KvCacheLayer& layer, DType dtype) const {
     if (rules_.cache_as_activations && layer.dtype != dtype)
-      fail(ErrorKind::kDType, std::string("the cache must hold ") + name_of(dtype) + ", holds " +
-                                  name_of(layer.dtype));
+      fail(ErrorKind::kDType,
+           std::string("the cache must hold ") + name_of(dtype) + ", holds " + name_of(layer.dtype));
   }
 
   const KvCache* cache_;

@@ -101,8 +101,8 @@ class Program::Node : public BoundNode {
 Program::Program(ProgramDescription description, std::shared_ptr<Backend> backend,
                  std::shared_ptr<WeightStore> store, std::shared_ptr<KvCache> cache, StepLimits limits,
                  bool checked)
-    : description_(
-          (check_limits(limits), check_program(description, cache.get(), backend->rules()), std::move(description))),
+    : description_((check_limits(limits), check_program(description, cache.get(), backend->rules()),
+                    std::move(description))),
       backend_(std::move(backend)),
       store_(std::move(store)),
       cache_(std::move(cache)),
@@ -128,14 +128,14 @@ Program::MemoryNeeds Program::plan(const ProgramDescription& description, const 
                                    const KvCache* cache, const StepLimits& limits) {
   check_limits(limits);
   check_program(description, cache, backend.rules());
-  MemoryNeeds needs{0, cache != nullptr ? cache->bytes() : 0, plan_memory(description, limits, false).arena_bytes};
+  MemoryNeeds needs{0, cache != nullptr ? cache->bytes() : 0,
+                    plan_memory(description, limits, false).arena_bytes};
   for (const ValueDescription& value : description.values) {
     if (value.kind != ValueKind::kWeight) continue;
     const int64_t cols = value.shape.size() > 1 ? value.shape[1].size : 1;
     const int64_t rows =
         value.interleaved ? interleaved_rows(value.layout, value.shape[0].size) : value.shape[0].size;
-    needs.weights +=
-        static_cast<int64_t>(stored_bytes({value.name, value.dtype, value.layout, rows, cols}));
+    needs.weights += static_cast<int64_t>(stored_bytes({value.name, value.dtype, value.layout, rows, cols}));
   }
   return needs;
 }
@@ -262,7 +262,8 @@ bool Program::run(const std::map<std::string, InputSpan>& inputs,
   std::vector<Landing> landings;
   std::vector<Fetch> fetches;
   auto land = [&](int value, const OutputSpan* to) {
-    int64_t bytes = output_count(value, step) * size_of(description_.values[static_cast<size_t>(value)].dtype);
+    int64_t bytes =
+        output_count(value, step) * size_of(description_.values[static_cast<size_t>(value)].dtype);
     landings.push_back({value, to, std::vector<std::byte>(static_cast<size_t>(bytes))});
   };
   if (sample_ != nullptr) land(sample_->outputs.at("ids"), nullptr);
@@ -318,8 +319,8 @@ AheadPlan Program::ahead_plan(const StepState& step, const OutputSpan& ids, cons
   int64_t S = step.of(Symbol::kN);
   if (ids.dtype != DType::kI32 || logprobs.dtype != DType::kF32 || ids.count < count * S ||
       logprobs.count < count * S)
-    throw Error(ErrorKind::kShape, "run ahead: ids and logprobs must be i32 and f32 of (" + std::to_string(count) +
-                                       ", " + std::to_string(S) + ")");
+    throw Error(ErrorKind::kShape, "run ahead: ids and logprobs must be i32 and f32 of (" +
+                                       std::to_string(count) + ", " + std::to_string(S) + ")");
   plan.ids = address(sample_->outputs.at("ids"));
   plan.logprobs = address(sample_->outputs.at("logprobs"));
   plan.ids_log = static_cast<int32_t*>(ids.data);
@@ -345,7 +346,8 @@ void Program::check_ahead(const StepState& step, const AheadPlan& plan) const {
   std::vector<std::vector<int32_t>> advanced;
   for (int input : {plan.positions, plan.context_lengths, plan.counter}) {
     if (input < 0) continue;
-    std::vector<int32_t>& table = advanced.emplace_back(step.input<int32_t>(input), step.input<int32_t>(input) + S);
+    std::vector<int32_t>& table =
+        advanced.emplace_back(step.input<int32_t>(input), step.input<int32_t>(input) + S);
     for (int32_t& entry : table) {
       if (entry > (1 << 30)) fail("positions must stay below 2^30");
       entry += static_cast<int32_t>(plan.count - 1);
@@ -355,8 +357,9 @@ void Program::check_ahead(const StepState& step, const AheadPlan& plan) const {
   step_check_.run(last);
 }
 
-int64_t Program::run_ahead(const std::map<std::string, InputSpan>& inputs, int64_t count, const OutputSpan& ids,
-                           const OutputSpan& logprobs, const std::atomic<int32_t>* abort) {
+int64_t Program::run_ahead(const std::map<std::string, InputSpan>& inputs, int64_t count,
+                           const OutputSpan& ids, const OutputSpan& logprobs,
+                           const std::atomic<int32_t>* abort) {
   if (count < 1 || count > kMaxStep)
     throw Error(ErrorKind::kInvalidValue, "run ahead: count must be from 1 to " + std::to_string(kMaxStep));
   StepState step = bind_inputs(inputs);

@@ -69,13 +69,16 @@ class Program {
   const std::byte* constant(const void* numbers) const { return constants_ + constant_offsets_.at(numbers); }
   void bind_nodes();
   void check_ahead(const StepState& step, const AheadPlan& plan) const;
-  AheadPlan ahead_plan(const StepState& step, const OutputSpan& ids, const OutputSpan& logprobs, int64_t count) const;
+  AheadPlan ahead_plan(const StepState& step, const OutputSpan& ids, const OutputSpan& logprobs,
+                       int64_t count) const;
   StepState bind_inputs(const std::map<std::string, InputSpan>& inputs) const;
   void check_outputs(const std::map<std::string, OutputSpan>& outputs, const StepState& step) const;
   void deliver(int value, const std::byte* from, const OutputSpan& to, const StepState& step) const;
   static void check_ids(const int32_t* ids, int64_t rows);
   Fetch fetch_of(int value, void* to, const StepState& step) const;
-  const std::byte* address(int value) const { return arena_ + plan_.values[static_cast<size_t>(value)].offset; }
+  const std::byte* address(int value) const {
+    return arena_ + plan_.values[static_cast<size_t>(value)].offset;
+  }
   int64_t output_count(int value, const StepState& step) const;
   void poison();
   void check_guards(const StepState& step) const;
@@ -92,7 +95,7 @@ class Program {
   std::byte* constants_ = nullptr;
   int64_t constants_bytes_ = 0;
   std::map<const void*, int64_t> constant_offsets_;  // by the numbers' place in the description
-  const NodeDescription* sample_ = nullptr;  // the node that samples, if there is one
+  const NodeDescription* sample_ = nullptr;          // the node that samples, if there is one
   std::vector<std::unique_ptr<BoundNode>> nodes_;
   std::unique_ptr<BoundProgram> bound_;
 };

@@ -111,7 +111,9 @@ describe.runIf(onCuda)('choosing a device', () => {
   })
 
   it('a device that does not exist is an error', async () => {
-    await expect(loadModel(llama, { device: 'cuda', deviceIndex: 7 })).rejects.toThrow(/2 devices, got number 7/)
+    await expect(loadModel(llama, { device: 'cuda', deviceIndex: 7 })).rejects.toThrow(
+      /2 devices, got number 7/,
+    )
   })
 
   it('memory is estimated as it is then taken', async () => {

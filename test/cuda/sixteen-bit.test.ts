@@ -51,9 +51,7 @@ class HalfGraph extends KernelGraph {
     const inputs = {
       x,
       weight,
-      bias: bias
-        ? this.parameter(`${name}.bias`, [biasSize], randomNumbers(seed + 5, biasSize))
-        : undefined,
+      bias: bias ? this.parameter(`${name}.bias`, [biasSize], randomNumbers(seed + 5, biasSize)) : undefined,
       residual,
     }
     return this.node('linear', name, inputs, [this.shape(x)[0]!, size], { activation, gated })

@@ -18,7 +18,7 @@ struct Execution {
   int architecture;    // compute capability: 80 for 8.0, 90 for 9.0
   int multiprocessors;
   int64_t shared_bytes;  // shared memory that a block may have
-  bool overlap;  // kernels may start while the one before them ends, see ptx::wait_for_predecessor
+  bool overlap;          // kernels may start while the one before them ends, see ptx::wait_for_predecessor
 };
 
 }  // namespace kvasir::cuda

@@ -41,7 +41,8 @@ T* dynamic_shared() {
 #else
 
 inline void check_launch(cudaError_t error) {
-  if (error != cudaSuccess) throw Error(ErrorKind::kDevice, std::string("launch: ") + cudaGetErrorString(error));
+  if (error != cudaSuccess)
+    throw Error(ErrorKind::kDevice, std::string("launch: ") + cudaGetErrorString(error));
 }
 
 // A block gets more than 48 KiB, static arrays counted, only where the kernel was told so on that device.

@@ -100,7 +100,8 @@ template <class F>
 auto with_half_type(DType dtype, F f) {
   if (dtype == DType::kBF16) return f(bf16{});
   if (dtype == DType::kF16) return f(f16{});
-  throw Error(ErrorKind::kInternal, std::string("no CUDA kernel for 16-bit numbers of type ") + name_of(dtype));
+  throw Error(ErrorKind::kInternal,
+              std::string("no CUDA kernel for 16-bit numbers of type ") + name_of(dtype));
 }
 
 template <class F>

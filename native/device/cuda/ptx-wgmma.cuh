@@ -273,7 +273,8 @@ __device__ __forceinline__ void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b,
 }
 // A in registers: the warp's 16 rows as mma's a. B in shared memory, K-major or transposed.
 template <class T, int N, bool kTransposeB>
-__device__ __forceinline__ void wgmma(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+__device__ __forceinline__ void wgmma(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b,
+                                      bool accumulate) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   Wgmma<N>::template run<T, kTransposeB>(d, a, b, accumulate);
 #else

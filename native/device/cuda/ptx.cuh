@@ -219,9 +219,10 @@ __device__ __forceinline__ void fence_async_proxy() {
 // One thread asks for `bytes`, a multiple of 16; both addresses 16-byte aligned. Counts on `barrier`.
 __device__ __forceinline__ void copy_bulk(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
 #if KVASIR_SM90
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-               "l"(from), "r"(bytes), "r"(barrier)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier)
+      : "memory");
 #endif
 }
 // One thread asks for the box of `map` whose first element is (row, column), zeros where there is no matrix;
@@ -230,7 +231,8 @@ __device__ __forceinline__ void copy_tensor(uint32_t to, const TensorMap* map, i
                                             uint32_t barrier) {
 #if KVASIR_SM90
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
+      "%3}], "
       "[%4];" ::"r"(to),
       "l"(map), "r"(column), "r"(row), "r"(barrier)
       : "memory");
@@ -258,8 +260,8 @@ namespace kvasir::cuda::ptx {
 
 // A matrix (rows, cols) whose boxes copy_tensor copies, 128-byte swizzled. `base` and row_stride_bytes are
 // multiples of 16, box_cols of 128 bytes at most, box_rows 256 at most. Throws Error(kDevice).
-inline TensorMap tensor_map(DType dtype, const void* base, int64_t rows, int64_t cols, int64_t row_stride_bytes,
-                            int box_rows, int box_cols) {
+inline TensorMap tensor_map(DType dtype, const void* base, int64_t rows, int64_t cols,
+                            int64_t row_stride_bytes, int box_rows, int box_cols) {
   // Through the runtime, so that nothing links against libcuda.
   using Encode = decltype(&cuTensorMapEncodeTiled);
   static const Encode encode = [] {
@@ -278,10 +280,9 @@ inline TensorMap tensor_map(DType dtype, const void* base, int64_t rows, int64_t
   const cuuint32_t box[2] = {static_cast<cuuint32_t>(box_cols), static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[2] = {1, 1};
   CUtensorMap encoded;
-  const CUresult result =
-      encode(&encoded, type, 2, const_cast<void*>(base), dims, strides, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = encode(&encoded, type, 2, const_cast<void*>(base), dims, strides, box, steps,
+                                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw Error(ErrorKind::kDevice, "cuTensorMapEncodeTiled: error " + std::to_string(result));
   }

@@ -112,13 +112,15 @@ Stream::~Stream() {
 }
 
 void Stream::copy_to_device(std::byte* to, const std::byte* from, int64_t bytes) {
-  check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, implementation_->stream),
-        "cudaMemcpyAsync");
+  check(
+      cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, implementation_->stream),
+      "cudaMemcpyAsync");
 }
 
 void Stream::copy_to_host(std::byte* to, const std::byte* from, int64_t bytes) {
-  check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, implementation_->stream),
-        "cudaMemcpyAsync");
+  check(
+      cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, implementation_->stream),
+      "cudaMemcpyAsync");
 }
 
 void Stream::copy_on_device(std::byte* to, const std::byte* from, int64_t bytes) {

@@ -2,15 +2,15 @@
 
 // Attention of sequences with a single token or few rows: bound by reading their keys and values.
 //
-// Grid (blocks for splits, key/value heads x pieces of 16 rows, sequences), blocks of 4 warps. A block takes splits
-// x, x + gridDim.x ... of those in which its rows have keys. In a split warp w forms the scores of tile w, all 16 rows
-// (those of a group's heads share each load of keys), and their weights once it knows the largest scores of the tiles
-// before; then it sums up its quarter of the channels over all tiles.
+// Grid (blocks for splits, key/value heads x pieces of 16 rows, sequences), blocks of 4 warps. A block takes
+// splits x, x + gridDim.x ... of those in which its rows have keys. In a split warp w forms the scores of
+// tile w, all 16 rows (those of a group's heads share each load of keys), and their weights once it knows the
+// largest scores of the tiles before; then it sums up its quarter of the channels over all tiles.
 //
-// Shared memory: weights of 16 rows, queries, and slots of one tile. Tiles of keys are in slots 0 to 3 and tiles of
-// values in those that follow; where these do not suffice, values wait until the keys are done with. All slots are
-// filled at once, so that a split waits for memory once, or twice. Registers: scores of a tile, sums of a quarter of
-// the channels. The sums of several splits go through memory (attention-merge.cuh).
+// Shared memory: weights of 16 rows, queries, and slots of one tile. Tiles of keys are in slots 0 to 3 and
+// tiles of values in those that follow; where these do not suffice, values wait until the keys are done with.
+// All slots are filled at once, so that a split waits for memory once, or twice. Registers: scores of a tile,
+// sums of a quarter of the channels. The sums of several splits go through memory (attention-merge.cuh).
 //
 // Bytes moved: keys and values once for every 16 rows; DP + 2 f32 for every row and split, twice.
 
@@ -117,7 +117,8 @@ struct Decode {
     }
   }
 
-  // The warp's channels of the tile's values are added, after the sums so far are made relative to the new maxima.
+  // The warp's channels of the tile's values are added, after the sums so far are made relative to the new
+  // maxima.
   __device__ __forceinline__ void add_tile(int t, Sums& y, RowSum (&sums)[2]) const {
     float factors[2];
 #pragma unroll

@@ -2,13 +2,13 @@
 
 // Attention in f32, without matrix instructions, in the same tiles and splits.
 //
-// Blocks of 128 threads have 16 rows, 8 threads a row: for scores each takes every eighth key of a tile, for values
-// every eighth group of four channels. A score has four accumulators that take every fourth channel, a sum of values
-// one, both in ascending order.
-// A block for decoding takes some splits of its rows (attention-merge.cuh), one for prefill all.
+// Blocks of 128 threads have 16 rows, 8 threads a row: for scores each takes every eighth key of a tile, for
+// values every eighth group of four channels. A score has four accumulators that take every fourth channel, a
+// sum of values one, both in ascending order. A block for decoding takes some splits of its rows
+// (attention-merge.cuh), one for prefill all.
 //
-// Shared memory: queries, one block of keys or of values (32 positions), weights of a tile. Registers: a row's share of
-// the sums of this split and of those before.
+// Shared memory: queries, one block of keys or of values (32 positions), weights of a tile. Registers: a
+// row's share of the sums of this split and of those before.
 
 #include "kernels/attention/attention-decode.cuh"
 

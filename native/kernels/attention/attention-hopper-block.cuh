@@ -113,8 +113,8 @@ struct HopperProducer : HopperBlock<T, kChannels> {
   __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x % 32); }
 
   // One thread. The rows of `cache` are all positions of its blocks; a box is 32 of them and 64 channels.
-  __device__ __forceinline__ void copy(TilePart part, int tile, const TileBlocks& blocks, const TensorMap* cache,
-                                       uint32_t barrier) const {
+  __device__ __forceinline__ void copy(TilePart part, int tile, const TileBlocks& blocks,
+                                       const TensorMap* cache, uint32_t barrier) const {
     const uint32_t to = ptx::shared_address(this->place(part, tile));
     ptx::mbarrier_expect(barrier, kTileBytes);
 #pragma unroll
@@ -142,8 +142,15 @@ struct HopperProducer : HopperBlock<T, kChannels> {
     __syncwarp();
   }
 
-  __device__ __forceinline__ void bring_keys(int tile, const TileBlocks& blocks, const TensorMap* cache) const {
-    ptx::mbarrier_wait(this->empty(TilePart::kKeys, tile), this->parity_of(tile) ^ 1);
+  // Returns when the tile's place is free. All lanes know it then: one that came later could miss the barrier's phase.
+  __device__ __forceinline__ void wait_for_place(TilePart part, int tile) const {
+    ptx::mbarrier_wait(this->empty(part, tile), this->parity_of(tile) ^ 1);
+    __syncwarp();
+  }
+
+  __device__ __forceinline__ void bring_keys(int tile, const TileBlocks& blocks,
+                                             const TensorMap* cache) const {
+    wait_for_place(TilePart::kKeys, tile);
     if (lane() == 0) copy(TilePart::kKeys, tile, blocks, cache, this->full(TilePart::kKeys, tile));
   }
 
@@ -153,7 +160,7 @@ struct HopperProducer : HopperBlock<T, kChannels> {
     const bool at_edge = !this->shared.seen.covers(this->start_of(tile), kKeyTile);
     const uint32_t full = this->full(TilePart::kValues, tile);
     const uint32_t barrier = at_edge ? ptx::shared_address(&this->shared.edge) : full;
-    ptx::mbarrier_wait(this->empty(TilePart::kValues, tile), this->parity_of(tile) ^ 1);
+    wait_for_place(TilePart::kValues, tile);
     if (lane() == 0) copy(TilePart::kValues, tile, blocks, cache, barrier);
     if (!at_edge) return;
     ptx::mbarrier_wait(barrier, edges++ % 2);

@@ -40,7 +40,8 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
   static constexpr int kSlices = kHopperSlices<kChannels>;
   static constexpr int kPieces = kChannels / 8 / kSlices;  // of 8 channels, a warpgroup's share
   static constexpr uint64_t kDescribed = 16;               // bytes that are 1 in an operand's descriptor
-  static constexpr uint32_t kGroupBytes = 8 * kStripRowBytes;  // 8 rows, after which the permutation begins anew
+  static constexpr uint32_t kGroupBytes =
+      8 * kStripRowBytes;  // 8 rows, after which the permutation begins anew
   struct Sums {
     float y[kPieces][4] = {};
     RowSum rows[2];
@@ -64,15 +65,17 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
     const QueryRows& rows = this->shared.rows;
     const int D = this->a.D;
 #pragma unroll 4
-    for (int i = static_cast<int>(threadIdx.x) % kHopperConsumers; i < kRows * kGroups; i += kHopperConsumers) {
+    for (int i = static_cast<int>(threadIdx.x) % kHopperConsumers; i < kRows * kGroups;
+         i += kHopperConsumers) {
       const int row = i / kGroups, channel = i % kGroups * kGroup;
       const int strip = row / kStripRows * Block::kStrips + channel / kStripChannels;
       const int piece = channel / kGroup % kStripGroups ^ row % 8;
       float q[kGroup] = {};
       if (row < rows.count)
         load_group(this->a.q + row_offset(this->a, rows, row, this->a.q_stride) + channel, D - channel, q);
-      store_whole(this->shared.queries + (strip * kStripRows + row % kStripRows) * kStripChannels + piece * kGroup,
-                  q);
+      store_whole(
+          this->shared.queries + (strip * kStripRows + row % kStripRows) * kStripChannels + piece * kGroup,
+          q);
     }
     ptx::fence_async_proxy();
     ptx::barrier_sync(kQueriesReady, kHopperConsumers);
@@ -108,7 +111,8 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
   }
 
   // y += p v, asked for.
-  __device__ __forceinline__ void multiply_values(float (&y)[kPieces][4], const WeightTile& p, int tile) const {
+  __device__ __forceinline__ void multiply_values(float (&y)[kPieces][4], const WeightTile& p,
+                                                  int tile) const {
     const T* first = this->place(TilePart::kValues, tile) + first_channel() * kStripRows;
     const uint64_t values = ptx::matrix_descriptor(ptx::shared_address(first), kStripBytes, kGroupBytes);
 #pragma unroll
@@ -118,7 +122,8 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
   }
 
   // Products of a tile become weights. `sums`: of the split it is in. `factors`: for the channels' sums before it.
-  __device__ __forceinline__ void weigh(ScoreTile& s, int tile, RowSum (&sums)[2], float (&factors)[2]) const {
+  __device__ __forceinline__ void weigh(ScoreTile& s, int tile, RowSum (&sums)[2],
+                                        float (&factors)[2]) const {
     const int start = this->start_of(tile), row = row_of_lane();
     const auto rule_of = [&](int i) { return row_rule(this->a, this->shared.rows, row + 8 * i); };
     const bool covered = this->shared.warps.all[threadIdx.x / 32 - 4].covers(start, kKeyTile);
@@ -174,10 +179,10 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
     release(TilePart::kKeys, first);
     weigh(s, first, split.rows, factors);
     pack_weights<T>(s, p);
+    wait_for(TilePart::kValues, first);
 #pragma unroll 1
     for (int tile = first; tile + 1 < last; tile++) {
       wait_for(TilePart::kKeys, tile + 1);
-      wait_for(TilePart::kValues, tile);
       begin_turn(tile);
       ptx::pin(flat(s));
       ptx::pin(flat(p));
@@ -192,6 +197,7 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
       RowSum rows[2] = {split.rows[0], split.rows[1]};
       if (ends_split) split.rows[0] = split.rows[1] = RowSum{};
       weigh(s, tile + 1, split.rows, factors);
+      wait_for(TilePart::kValues, tile + 1);
       wait_for_products<0>(split.y);
       ptx::pin(flat(p));
       release(TilePart::kValues, tile);
@@ -199,7 +205,6 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
       rescale(split.y, factors);
       pack_weights<T>(s, p);
     }
-    wait_for(TilePart::kValues, last - 1);
     begin_turn(last - 1);
     ptx::pin(flat(p));
     ptx::pin(flat(split.y));
@@ -218,6 +223,7 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
     for (int tile = first; tile < last; tile++) {
       for (const TilePart part : {TilePart::kKeys, TilePart::kValues}) {
         wait_for(part, tile);
+        __syncwarp();  // all lanes know that the tile came: after the release the barrier's next phase may complete
         release(part, tile);
       }
       begin_turn(tile);
@@ -254,7 +260,8 @@ __device__ __forceinline__ void share_rows(const Arguments<T>& a, const QueryRow
     shared.warps.any[thread] = first > last_row ? KeyRange{0, 0} : visible_keys(a, rows, first, last);
   }
   if (thread < 8) {
-    const int first = thread / (4 * kSlices) * kStripRows + thread % 4 * 16, last = smaller(first + 15, last_row);
+    const int first = thread / (4 * kSlices) * kStripRows + thread % 4 * 16,
+              last = smaller(first + 15, last_row);
     shared.warps.all[thread] =
         first > last_row ? KeyRange{0, 0}
                          : KeyRange{visible_keys(a, rows, last).first, visible_keys(a, rows, first).last};
@@ -289,8 +296,8 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 
 template <class T, int kChannels>
 void launch_hopper(const Attention& p, const Arguments<T>& a, const TensorMap& cache, Execution& e) {
-  const int pieces =
-      first_piece<kHopperRows<kChannels>>(static_cast<int>(p.tables.N), static_cast<int>(p.tables.S), a.group);
+  const int pieces = first_piece<kHopperRows<kChannels>>(static_cast<int>(p.tables.N),
+                                                         static_cast<int>(p.tables.S), a.group);
   launch(e, attention_hopper<T, kChannels>,
          {dim3(static_cast<unsigned>(pieces), static_cast<unsigned>(a.KH)), dim3(kHopperThreads),
           sizeof(HopperShared<T, kChannels>)},

@@ -1,7 +1,7 @@
 #pragma once
 
-// Splits of the same rows in several blocks: each block leaves its sums in memory, and the one that comes last adds all
-// of them in ascending order. A thread adds four channels of a row, all of their splits.
+// Splits of the same rows in several blocks: each block leaves its sums in memory, and the one that comes
+// last adds all of them in ascending order. A thread adds four channels of a row, all of their splits.
 
 #include "kernels/attention/attention-rows.cuh"
 
@@ -27,7 +27,8 @@ __device__ __forceinline__ int64_t partial_index(const Arguments<T>& a, const Qu
   return (sequence * a.partials.rows + rows.first + row) * a.partials.splits + i;
 }
 
-// Whether this block is the last of `blocks` that come here, then with the others' writes before it. By all threads.
+// Whether this block is the last of `blocks` that come here, then with the others' writes before it. By all
+// threads.
 __device__ __forceinline__ bool is_last(uint32_t* counter, int blocks) {
   __threadfence();
   __syncthreads();

@@ -2,16 +2,17 @@
 
 // Attention of sequences with many rows: bound by the matrix products.
 //
-// Grid (pieces of 64 rows, key/value heads), blocks of 4 warps; the pieces that see most keys start first. A block goes
-// over the tiles of keys its rows see. A warp has 16 rows and all of their channels; above 128 channels, where their
-// sums do not fit the registers, two warps have 16 rows and half of the channels each, both forming all scores, and a
-// piece is 32 rows.
+// Grid (pieces of 64 rows, key/value heads), blocks of 4 warps; the pieces that see most keys start first. A
+// block goes over the tiles of keys its rows see. A warp has 16 rows and all of their channels; above 128
+// channels, where their sums do not fit the registers, two warps have 16 rows and half of the channels each,
+// both forming all scores, and a piece is 32 rows.
 //
-// Shared memory: one tile of keys and one of values. While scores are formed the values arrive, and while the values are
-// summed up the next keys. Registers: queries (above 128 channels they are in shared memory), scores, the sums of this
-// split and of those before.
+// Shared memory: one tile of keys and one of values. While scores are formed the values arrive, and while the
+// values are summed up the next keys. Registers: queries (above 128 channels they are in shared memory),
+// scores, the sums of this split and of those before.
 //
-// Bytes moved: keys and values once for every piece, from the second-level cache but for the first of a group.
+// Bytes moved: keys and values once for every piece, from the second-level cache but for the first of a
+// group.
 
 #include "kernels/attention/attention-tile.cuh"
 
@@ -59,8 +60,8 @@ struct WarpKeys {
   KeyRange any, all;
 };
 
-// Queries that become registers pass through the place of the values. What is the same for all threads is here to spare
-// registers.
+// Queries that become registers pass through the place of the values. What is the same for all threads is
+// here to spare registers.
 template <class T, int kChannels>
 struct alignas(16) PrefillShared {
   static constexpr bool kKept = Queries<T, kChannels>::kKept;

@@ -2,9 +2,9 @@
 
 // Which queries a block has, what they see, and how they are read and written.
 //
-// A row is a query head of a token. The rows of a sequence and key/value head are numbered token by token, the heads of
-// the group side by side; blocks take pieces of that numbering. A sequence with a single token, or with few rows, is
-// shared out by splits of its keys (decode), any other by its rows (prefill).
+// A row is a query head of a token. The rows of a sequence and key/value head are numbered token by token,
+// the heads of the group side by side; blocks take pieces of that numbering. A sequence with a single token,
+// or with few rows, is shared out by splits of its keys (decode), any other by its rows (prefill).
 
 #include "device/cuda/vector.cuh"
 #include "kernels/attention/attention-softmax.cuh"
@@ -40,7 +40,8 @@ struct Arguments {
   Partials partials;
 };
 
-// Rows first to first + count - 1 of a sequence and key/value head: `count` is 0 where there is nothing to do.
+// Rows first to first + count - 1 of a sequence and key/value head: `count` is 0 where there is nothing to
+// do.
 struct QueryRows {
   int sequence, head;
   int start, tokens;  // of the sequence in the step
@@ -66,8 +67,9 @@ __device__ __forceinline__ bool is_decode(int tokens, int group) {
   return tokens == 1 || tokens * group <= kDecodeRows;
 }
 
-// Pieces of kRows rows of one head are numbered sequence by sequence. The first number of a sequence follows from the
-// tokens before it, without a table; so a sequence may have a number more than pieces, and that piece has no rows.
+// Pieces of kRows rows of one head are numbered sequence by sequence. The first number of a sequence follows
+// from the tokens before it, without a table; so a sequence may have a number more than pieces, and that
+// piece has no rows.
 template <int kRows>
 __host__ __device__ __forceinline__ int first_piece(int tokens_before, int sequence, int group) {
   return tokens_before * group / kRows + sequence;
@@ -118,8 +120,8 @@ __device__ __forceinline__ int64_t row_offset(const Arguments<T>& a, const Query
          static_cast<int64_t>(rows.head * a.group + row % a.group) * a.D;
 }
 
-// Queries to shared memory, `size` rows `stride` elements apart: zeros in channels from D to `channels`, and in rows
-// from count on. By all threads of the block.
+// Queries to shared memory, `size` rows `stride` elements apart: zeros in channels from D to `channels`, and
+// in rows from count on. By all threads of the block.
 template <class T>
 __device__ __forceinline__ void load_queries(const Arguments<T>& a, const QueryRows& rows, T* to, int size,
                                              int stride, int channels) {

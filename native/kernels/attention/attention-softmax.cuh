@@ -1,9 +1,10 @@
 #pragma once
 
-// The arithmetic of attention on CUDA that every kernel shares, so that a row has the same bits in all of them.
+// The arithmetic of attention on CUDA that every kernel shares, so that a row has the same bits in all of
+// them.
 //
-// Scores are in units of log2: weights are powers of two. A row takes its keys in tiles of 64, four tiles are a split;
-// both are counted in absolute positions.
+// Scores are in units of log2: weights are powers of two. A row takes its keys in tiles of 64, four tiles are
+// a split; both are counted in absolute positions.
 //
 //   in a split, from maximum = -inf, weight = 0, sums = 0; for each tile:
 //     s        = dot(q, k) from mma over channels 0, 16, 32 ...; the rule of the scores; -inf where masked
@@ -18,7 +19,8 @@
 //
 // A tile that a row does not see has p = 0 and rescale = 1, which changes nothing.
 //
-// Registers: a lane of a warp holds parts of two rows, lane / 4 and lane / 4 + 8, as mma and wgmma leave them.
+// Registers: a lane of a warp holds parts of two rows, lane / 4 and lane / 4 + 8, as mma and wgmma leave
+// them.
 
 #include "device/cuda/arithmetic.cuh"
 #include "kernels/attention/attention.h"
@@ -80,8 +82,8 @@ __device__ __forceinline__ float rescale_of(float before, float maximum) {
   return power_of_two<T>(difference(before, reference_of(maximum)));
 }
 
-// tanh(x) = m / (m + 2) with m = e^2x - 1, which keeps its digits near 0; relative error up to 4e-7. Without branches:
-// a tile has 32 of them in every thread.
+// tanh(x) = m / (m + 2) with m = e^2x - 1, which keeps its digits near 0; relative error up to 4e-7. Without
+// branches: a tile has 32 of them in every thread.
 //
 // 2x = n ln 2 + r by Cody & Waite's two constants; e^r - 1 = r + r^2 q(r), q as in exponential().
 __device__ __forceinline__ float hyperbolic_tangent(float x) {
@@ -125,8 +127,8 @@ __device__ __forceinline__ void for_each_score(ScoreTile& s, const F& body) {
   }
 }
 
-// Products become scores. `rule_of(i)`: the RowRule of the lane's row i, asked for where it is needed. `slopes`: the rows
-// have some. `covered`: every row sees the whole tile, from `start`.
+// Products become scores. `rule_of(i)`: the RowRule of the lane's row i, asked for where it is needed.
+// `slopes`: the rows have some. `covered`: every row sees the whole tile, from `start`.
 template <class F>
 __device__ __forceinline__ void form_scores(ScoreTile& s, const ScoreRule& rule, const F& rule_of,
                                             bool slopes, bool covered, int start) {
@@ -194,8 +196,8 @@ __device__ __forceinline__ float merged(float total, float split, const MergeFac
   return fmaf(total, factors.before, product(split, factors.split));
 }
 
-// y of a channel, inverse = 1 / weight. + 0: the sign of a zero could come from keys that the row does not see, 0
-// times a negative value.
+// y of a channel, inverse = 1 / weight. + 0: the sign of a zero could come from keys that the row does not
+// see, 0 times a negative value.
 __device__ __forceinline__ float normalized(float total, float inverse) { return fmaf(total, inverse, 0.0f); }
 
 }  // namespace kvasir::cuda::attend

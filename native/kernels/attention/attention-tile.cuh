@@ -3,9 +3,9 @@
 // Keys or values of a tile in shared memory, and the two products a warp forms with them: scores = q k and
 // sums += p v, 16 rows by mma.
 //
-// A position is a row of kChannels numbers and 16 bytes more, so that the 8 rows that ldmatrix reads at once begin in
-// different banks. Channels beyond the cache's are zeros: they add nothing, whatever the number of channels a kernel was
-// made for.
+// A position is a row of kChannels numbers and 16 bytes more, so that the 8 rows that ldmatrix reads at once
+// begin in different banks. Channels beyond the cache's are zeros: they add nothing, whatever the number of
+// channels a kernel was made for.
 
 #include "kernels/attention/attention-rows.cuh"
 
@@ -20,8 +20,9 @@ __host__ __device__ constexpr int row_stride(int channels) {
   return channels + kPieceElements<T>;
 }
 
-// One block of keys or values (32,DP), its first position `start`, to shared memory, by kThreads threads, kRowThreads of
-// them side by side in a row: zeros at positions out of `keys`, which are not read, and in channels from DP to `channels`.
+// One block of keys or values (32,DP), its first position `start`, to shared memory, by kThreads threads,
+// kRowThreads of them side by side in a row: zeros at positions out of `keys`, which are not read, and in
+// channels from DP to `channels`.
 template <int kThreads, int kRowThreads, class T>
 __device__ __forceinline__ void copy_block(uint32_t to, int channels, const T* from, int DP, KeyRange keys,
                                            int start, int thread) {

@@ -1,6 +1,6 @@
-// Which kernels a step runs: attention-decode.cuh for sequences with a single token or few rows, attention-prefill.cuh
-// for the others, attention-f32.cuh for both in f32. Which sequences are whose is found on the device; where every
-// sequence has one token, nothing but decoding is launched.
+// Which kernels a step runs: attention-decode.cuh for sequences with a single token or few rows,
+// attention-prefill.cuh for the others, attention-f32.cuh for both in f32. Which sequences are whose is found
+// on the device; where every sequence has one token, nothing but decoding is launched.
 
 #include <algorithm>
 
@@ -17,8 +17,8 @@ namespace {
 
 constexpr int64_t kMaxGridZ = 65535;
 
-// Blocks of a decoding grid for each multiprocessor, where there are splits enough: what does not start at once waits
-// for room, and what finds no split costs its start.
+// Blocks of a decoding grid for each multiprocessor, where there are splits enough: what does not start at
+// once waits for room, and what finds no split costs its start.
 constexpr int64_t kBlocksPerMultiprocessor = 8;
 
 int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -80,7 +80,8 @@ constexpr int64_t decode_bytes(int64_t slots) {
   return static_cast<int64_t>(sizeof(DecodeShared<T, kChannels>)) + slots * kSlotBytes<T, kChannels>;
 }
 
-// As many slots as fit: where blocks are many, twice into a multiprocessor, if that leaves more than the fewest.
+// As many slots as fit: where blocks are many, twice into a multiprocessor, if that leaves more than the
+// fewest.
 template <class T, int kChannels>
 int64_t decode_slots(const Execution& e, int64_t blocks) {
   constexpr int64_t kReserved = 1024;  // by CUDA, for each block

@@ -42,8 +42,8 @@ using AttentionCudaKernel = void(const Attention&, cuda::Execution&);
 // Per-thread work space.
 constexpr int64_t kAttentionScratchBytesPerThread = 256 * 1024;
 
-// CUDA: the cache has the dtype of q, and keys lie by position. Arithmetic is f32, but for weights, which are rounded
-// to that dtype before they multiply values.
+// CUDA: the cache has the dtype of q, and keys lie by position; where N == S, no sequence has more than one token.
+// Arithmetic is f32, but for weights, which are rounded to that dtype before they multiply values.
 //
 // Keys whose sums are formed from nothing and then added to those before, in absolute positions; and the rows (query
 // heads of a group times tokens) up to which splits of a sequence are shared among blocks.

@@ -12,7 +12,7 @@ namespace kvasir {
 struct Embedding {
   const int32_t* ids;  // (N,), each in [0,V)
   const void* weight;  // (V,C): row-major, or in panels where the LM head shares it
-  void* y;            // (N,C), rows y_stride apart
+  void* y;             // (N,C), rows y_stride apart
   int64_t N, V, C;
   int64_t y_stride;
   DType weight_dtype;

@@ -10,7 +10,8 @@ namespace kvasir::KVASIR_ISA {
 
 void gather_rows(const GatherRows& p, Execution& execution) {
   parallel_rows(execution, p.R, p.C, [&](int64_t r, int) {
-    std::memcpy(floats(p.y) + r * p.y_stride, floats(p.x) + p.rows[r] * p.x_stride, static_cast<size_t>(p.C) * sizeof(float));
+    std::memcpy(floats(p.y) + r * p.y_stride, floats(p.x) + p.rows[r] * p.x_stride,
+                static_cast<size_t>(p.C) * sizeof(float));
   });
 }
 

@@ -9,9 +9,9 @@ namespace kvasir {
 
 //   y[r,:] = x[rows[r],:]
 struct GatherRows {
-  const void* x;       // (N,C), rows x_stride apart
+  const void* x;        // (N,C), rows x_stride apart
   const int32_t* rows;  // (R,), each in [0,N)
-  void* y;             // (R,C), rows y_stride apart; overlaps x nowhere
+  void* y;              // (R,C), rows y_stride apart; overlaps x nowhere
   int64_t N, R, C;
   int64_t x_stride, y_stride;
   DType dtype;  // of x and y

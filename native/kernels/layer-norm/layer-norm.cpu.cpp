@@ -38,9 +38,9 @@ static Statistics statistics(const float* s, int64_t C, float epsilon) {
 
 static void layer_norm_row(const LayerNorm& p, int64_t n) {
   float* y = floats(p.y) + n * p.y_stride;
-  const float* s =
-      residual_sum(floats(p.x) + n * p.x_stride, p.residual ? floats(p.residual) + n * p.residual_stride : nullptr,
-                   p.sum ? floats(p.sum) + n * p.sum_stride : nullptr, y, p.C);
+  const float* s = residual_sum(floats(p.x) + n * p.x_stride,
+                                p.residual ? floats(p.residual) + n * p.residual_stride : nullptr,
+                                p.sum ? floats(p.sum) + n * p.sum_stride : nullptr, y, p.C);
   Statistics row = statistics(s, p.C, p.epsilon);
   const Vec high = broadcast(row.high), low = broadcast(row.low), rstd = broadcast(row.rstd);
   for_each_vector(p.C, [&](int64_t c, auto lanes) {

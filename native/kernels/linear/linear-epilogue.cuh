@@ -1,8 +1,8 @@
 #pragma once
 
 // From the sums of a linear layer to y, for all its kernels: bias, activation, product with the ungated half,
-// residual, rounding. Four neighbouring outputs of a row at a time, so that y is written in pieces of 8 or 16 bytes.
-// Nothing here can be merged with what a kernel does before or after: the same sums give the same bits.
+// residual, rounding. Four neighbouring outputs of a row at a time, so that y is written in pieces of 8 or 16
+// bytes. Nothing here can be merged with what a kernel does before or after: equal sums give equal bits.
 
 #include "device/cuda/arithmetic.cuh"
 #include "device/cuda/cuda.h"
@@ -24,16 +24,9 @@ struct LinearOutput {
 };
 
 inline LinearOutput linear_output(const Linear& p) {
-  return {p.bias,
-          p.residual,
-          p.y,
-          static_cast<int>(p.M),
-          static_cast<int>(p.N),
-          p.residual_stride,
-          p.y_stride,
-          p.activation,
-          p.gated,
-          p.y_dtype == DType::kF32};
+  return {
+      p.bias,     p.residual,   p.y,     static_cast<int>(p.M),   static_cast<int>(p.N), p.residual_stride,
+      p.y_stride, p.activation, p.gated, p.y_dtype == DType::kF32};
 }
 
 // p[0] .. p[3], of which `count` exist: the others are not read.
@@ -100,8 +93,8 @@ __device__ __forceinline__ float4 activate4(Activation kind, float4 a) {
   return a;
 }
 
-// What is added to the sums of outputs n .. n+3 of row m; may be read long before the sums are there. -0 where there
-// is nothing, which changes nothing.
+// What is added to the sums of outputs n .. n+3 of row m; may be read long before the sums are there. -0
+// where there is nothing, which changes nothing.
 struct Addends {
   float4 bias, up_bias, residual;
 };
@@ -144,8 +137,8 @@ __host__ __device__ __forceinline__ int64_t stored_rows(bool gated, int64_t N) {
   return gated ? (N + 7) / 8 * 16 : N;
 }
 
-// Outputs that a block finishes together: `count` rows of x from row m, and `rows` stored rows from `row`, both
-// multiples of 8, gated: of 16.
+// Outputs that a block finishes together: `count` rows of x from row m, and `rows` stored rows from `row`,
+// both multiples of 8, gated: of 16.
 struct OutputBlock {
   int m, count;
   int row, rows;
@@ -153,7 +146,7 @@ struct OutputBlock {
 
 // Four neighbouring outputs of a block.
 struct Quad {
-  int m, row;  // of their sums, counted from the block's first; gated: row of the gates, the ups are 8 rows on
+  int m, row;  // of their sums, from the block's first; gated: the row of the gates, 8 before that of the ups
   int n;       // the first one; from N on: none of them exists
 };
 
@@ -166,12 +159,13 @@ __device__ __forceinline__ Quad quad_of(const LinearOutput& out, const OutputBlo
 }
 
 template <class T>
-__device__ __forceinline__ Addends load_addends(const LinearOutput& out, const OutputBlock& block, const Quad& quad) {
+__device__ __forceinline__ Addends load_addends(const LinearOutput& out, const OutputBlock& block,
+                                                const Quad& quad) {
   return quad.n < out.N ? load_addends<T>(out, block.m + quad.m, quad.n) : Addends{};
 }
 
-// The sums of a block, in shared or device memory: `parts` arrays, `step` elements apart, to be added in order, each
-// with its rows, one for each row of x, `pitch` apart; all multiples of 4.
+// The sums of a block, in shared or device memory: `parts` arrays, `step` elements apart, to be added in
+// order, each with its rows, one for each row of x, `pitch` apart; all multiples of 4.
 struct PartialSums {
   const float* sums;
   int parts, step, pitch;
@@ -198,7 +192,8 @@ template <class T, int kAtOnce>
 __device__ __forceinline__ void finish_block(const LinearOutput& out, const OutputBlock& block,
                                              const PartialSums& sums, const Addends& early) {
   Addends next = early;
-  const int quads = block.count * (out.gated ? block.rows / 8 : block.rows / 4), step = static_cast<int>(blockDim.x);
+  const int quads = block.count * (out.gated ? block.rows / 8 : block.rows / 4);
+  const int step = static_cast<int>(blockDim.x);
 #pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < quads; i += step) {
     const Addends add = next;

@@ -25,7 +25,8 @@ struct HopperProducer : HopperBlock<T, Y, kTokens> {
         const uint32_t to = this->stage(at.stage), full = this->full(at.stage);
         ptx::mbarrier_wait(this->empty(at.stage), at.parity ^ 1);
         ptx::mbarrier_expect(full, Tile::kStageBytes);
-        ptx::copy_tensor(to + Tile::kWeightBytes, x, block * kHopperColumns, tile.token_block * kTokens, full);
+        ptx::copy_tensor(to + Tile::kWeightBytes, x, block * kHopperColumns, tile.token_block * kTokens,
+                         full);
 #pragma unroll
         for (int w = 0; w < 2; w++)
           ptx::copy_bulk(to + w * kTileBytes, rows[w] + int64_t{block} * kTileBytes, kTileBytes, full);
@@ -43,8 +44,8 @@ struct HopperMover : HopperBlock<T, Y, kTokens> {
   // body(piece in the warpgroup's place, the same piece of `matrix`, count) for pieces of 16 bytes of which `count`
   // elements exist. A thread has the same outputs of different tokens.
   template <class Element, class F>
-  __device__ __forceinline__ void for_each_piece(TilePlace tile, int warpgroup, Element* matrix, int64_t stride,
-                                                 const F& body) const {
+  __device__ __forceinline__ void for_each_piece(TilePlace tile, int warpgroup, Element* matrix,
+                                                 int64_t stride, const F& body) const {
     const LinearOutput& out = this->p.out;
     const int pieces = out.gated ? Tile::kPieces / 2 : Tile::kPieces;
     const int mover = static_cast<int>(threadIdx.x) - 32, piece = mover % pieces;

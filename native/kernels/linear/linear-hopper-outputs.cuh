@@ -15,7 +15,8 @@ struct HopperOutputs : HopperBlock<T, Y, kTokens> {
   bool add;     // there is a residual
   float2 bias;  // of the two stored rows
 
-  __device__ __forceinline__ HopperOutputs(const HopperProblem& problem, TilePlace tile, int warpgroup, int thread)
+  __device__ __forceinline__ HopperOutputs(const HopperProblem& problem, TilePlace tile, int warpgroup,
+                                           int thread)
       : HopperBlock<T, Y, kTokens>{problem},
         warpgroup(warpgroup),
         warp(thread / 32),

@@ -35,8 +35,8 @@ struct HopperMultiplier : HopperBlock<T, Y, kTokens> {
 
   // Sums (kTokens / 2 of the thread) of the next `blocks` stages. The four warps go together.
   __device__ __forceinline__ void multiply(float (&sums)[kTokens / 2], int blocks, Position& at) const {
-    constexpr int kAtomBytes = 8 * kTileRowBytes;   // 8 rows, after which the permutation begins anew
-    constexpr int kStep = 16 * sizeof(T) / 16;      // 16 columns, in the descriptors' unit of 16 bytes
+    constexpr int kAtomBytes = 8 * kTileRowBytes;  // 8 rows, after which the permutation begins anew
+    constexpr int kStep = 16 * sizeof(T) / 16;     // 16 columns, in the descriptors' unit of 16 bytes
     ptx::pin(sums);
     for (int block = 0; block < blocks; block++, at.advance()) {
       const uint32_t stage = this->stage(at.stage);
@@ -65,7 +65,8 @@ struct HopperMultiplier : HopperBlock<T, Y, kTokens> {
   __device__ void run() const {
     Position at;
     this->for_each_tile([&](TilePlace tile) {
-      const HopperOutputs<T, Y, kTokens> outputs(this->p, tile, warpgroup, static_cast<int>(threadIdx.x % 128));
+      const HopperOutputs<T, Y, kTokens> outputs(this->p, tile, warpgroup,
+                                                 static_cast<int>(threadIdx.x % 128));
       float sums[kTokens / 2], totals[kTokens / 2];
 #pragma unroll
       for (int i = 0; i < kTokens / 2; i++) {

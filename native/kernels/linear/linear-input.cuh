@@ -1,8 +1,8 @@
 #pragma once
 
-// Rows of x in shared memory, for kernels that keep all of them there: rows `pitch` elements apart, zeros from K to
-// the end of the last tile of columns. With a norm they are normalised in place, by the norm's own functions, and
-// rounded to T: what its kernel would have left in memory. All threads of a block work together.
+// Rows of x in shared memory, for kernels that keep all of them there: rows `pitch` elements apart, zeros
+// from K to the end of the last tile of columns. With a norm they are normalised in place, by the norm's own
+// functions, and rounded to T: as its kernel would have left them. All threads of a block work together.
 
 #include "device/cuda/cuda.h"
 #include "device/cuda/vector.cuh"
@@ -17,8 +17,8 @@ constexpr int kInputMaxRows = 16;
 template <class T>
 struct InputRows {
   T* rows;
-  int pitch;    // elements, whole pieces of 16 bytes
-  int count;    // of rows, at most kInputMaxRows
+  int pitch;  // elements, whole pieces of 16 bytes
+  int count;  // of rows, at most kInputMaxRows
   int K;
   int columns;  // K and the zeros behind it, a multiple of 8
 };
@@ -62,7 +62,8 @@ __device__ __forceinline__ void copy_rows(const InputRows<T>& to, const T* x, in
 }
 
 // The norm's weight and bias, (2,columns), which no kernel writes: before wait_for_predecessor.
-__device__ __forceinline__ void copy_norm_parameters(const LinearInput& input, int K, int columns, float* parameters) {
+__device__ __forceinline__ void copy_norm_parameters(const LinearInput& input, int K, int columns,
+                                                     float* parameters) {
   const float* const sources[2] = {input.norm_weight, input.norm_bias};
   for (int i = 0; i < 2; i++) {
     const InputRows<float> to{parameters + i * columns, columns, 1, K, columns};
@@ -70,7 +71,8 @@ __device__ __forceinline__ void copy_norm_parameters(const LinearInput& input, i
       copy_rows(to, sources[i], 0);
     } else {
       const float absent = i == 0 ? 1.0f : -0.0f;
-      for (int c = static_cast<int>(threadIdx.x); c < columns; c += static_cast<int>(blockDim.x)) to.rows[c] = absent;
+      for (int c = static_cast<int>(threadIdx.x); c < columns; c += static_cast<int>(blockDim.x))
+        to.rows[c] = absent;
     }
   }
 }
@@ -113,7 +115,9 @@ __device__ __forceinline__ void load_input(const LinearInput& input, int m, cons
   if (input.norm == InputNorm::kRms) {
     normalise(
         to, parameters, [&](const NormRow<T>& row) { return rms_norm_statistics(row, input.epsilon); },
-        [](float s, const RmsNormStatistics& row, float weight, float) { return rms_norm_value(s, row, weight); });
+        [](float s, const RmsNormStatistics& row, float weight, float) {
+          return rms_norm_value(s, row, weight);
+        });
   } else {
     normalise(
         to, parameters, [&](const NormRow<T>& row) { return layer_norm_statistics(row, input.epsilon); },

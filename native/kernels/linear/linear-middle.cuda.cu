@@ -25,8 +25,8 @@ int64_t sums_bytes(const Linear& p, const Split& split) {
   return split.column_blocks() == 1 ? 0 : split.row_blocks * split.parts() * p.M * Shape::kN * 4;
 }
 
-// Estimate of the time in clocks, for choosing. Each multiprocessor has its share of what memory and the second-level
-// cache give in a clock, and takes in so many bytes itself. (H100: 3.35 TB/s, 5.5 TB/s, 64 bytes.)
+// Estimate of the time in clocks, for choosing. Each multiprocessor has its share of the bytes that memory and
+// the second-level cache give in a clock (an H100's 3.35 and 5.5 TB/s), and takes in so many itself.
 template <class Shape>
 int64_t middle_clocks(const Linear& p, const Split& split, const Execution& e) {
   constexpr int64_t kMemory = 16, kSecondLevel = 26, kTaken = 64, kStart = 1000;
@@ -70,7 +70,8 @@ void launch_middle(const Linear& p, const Split& split, Execution& e) {
   plan.arrived = e.counters;
   plan.aligned = is_aligned(p.x) && p.x_stride * static_cast<int64_t>(sizeof(T)) % 16 == 0;
   const dim3 grid(static_cast<unsigned>(split.row_blocks), static_cast<unsigned>(split.column_blocks()));
-  launch(e, linear_middle_kernel<Shape>, {grid, dim3(Shape::kThreads), Shape::kSharedBytes}, plan, linear_output(p));
+  launch(e, linear_middle_kernel<Shape>, {grid, dim3(Shape::kThreads), Shape::kSharedBytes}, plan,
+         linear_output(p));
 }
 
 template <class T, int kM>
@@ -78,7 +79,8 @@ void launch_rows(const Linear& p, Execution& e) {
   using Narrow = MiddleShape<T, kM, 64>;
   using Wide = MiddleShape<T, kM, 128>;
   const Split narrow = best_split<Narrow>(p, e), wide = best_split<Wide>(p, e);
-  if (middle_clocks<Wide>(p, wide, e) < middle_clocks<Narrow>(p, narrow, e)) return launch_middle<Wide>(p, wide, e);
+  if (middle_clocks<Wide>(p, wide, e) < middle_clocks<Narrow>(p, narrow, e))
+    return launch_middle<Wide>(p, wide, e);
   launch_middle<Narrow>(p, narrow, e);
 }
 

@@ -1,17 +1,17 @@
 #pragma once
 
-// A linear layer of some rows, 16-bit: the weights are still what takes longest to read, but x no longer fits into
-// shared memory, and reading it for every few stored rows would take as long.
+// A linear layer of some rows, 16-bit: the weights are still what takes longest to read, but x no longer fits
+// into shared memory, and reading it for every few stored rows would take as long.
 //
-// A block owns kN stored rows, all rows of x (up to kM) and some runs of columns (linear_runs). Its warps share tiles
-// of weights and of x, 64 columns wide, that pass through a ring of stages in shared memory; a warp has the sums of
-// kWarpM x kWarpN of them in registers. One half of the threads asks for weights, the other for x: a thread's copies
-// arrive in the order in which it asks for them, and the weights of the first stages are asked for before the kernel's
-// predecessor has ended.
+// A block owns kN stored rows, all rows of x (up to kM) and some runs of columns (linear_runs). Its warps
+// share tiles of weights and of x, 64 columns wide, that pass through a ring of stages in shared memory; a
+// warp has the sums of kWarpM x kWarpN of them in registers. One half of the threads asks for weights, the
+// other for x: a thread's copies arrive in the order in which it asks for them, and the weights of the first
+// stages are asked for before the kernel's predecessor has ended.
 //
-// Where one block takes all runs, it adds them as they end. Else the blocks leave the sums of their runs in device
-// memory (the one that begins with the first run: its total), and the last one to arrive adds them in the order of the
-// runs. In both cases the block that has the totals finishes them, four outputs to a thread.
+// Where one block takes all runs, it adds them as they end. Else the blocks leave the sums of their runs in
+// device memory (the one that begins with the first run: its total), and the last one to arrive adds them in
+// the order of the runs. In both cases the block that has the totals finishes them, four outputs to a thread.
 //
 // Bytes moved: the weights once, x once for every kN stored rows, from the second-level cache.
 
@@ -57,8 +57,8 @@ struct MiddlePlan {
   bool aligned;  // all rows of x, to 16 bytes
 };
 
-// Asks for tile `tile` of the block's stored rows. Rows of tiles that do not exist stay as they are: they have no
-// outputs.
+// Asks for tile `tile` of the block's stored rows. Rows of tiles that do not exist stay as they are: they
+// have no outputs.
 template <class Shape>
 __device__ __forceinline__ void copy_weights(const MiddlePlan& plan, int tile, char* to, int thread) {
   constexpr int kRowTiles = Shape::kN / static_cast<int>(kTileRows);
@@ -149,8 +149,10 @@ struct WarpSums {
 
   // A stage of 64 columns.
   __device__ __forceinline__ void multiply(const char* stage, int m0, int n0, int lane) {
-    const uint32_t weights = ptx::shared_address(stage) + place_of_piece(n0 + lane / 16 * 8 + lane % 8, lane / 8 % 2);
-    const uint32_t x = ptx::shared_address(stage + Shape::kWeightBytes) + place_of_piece(m0 + lane % 16, lane / 16);
+    const uint32_t weights =
+        ptx::shared_address(stage) + place_of_piece(n0 + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+    const uint32_t x =
+        ptx::shared_address(stage + Shape::kWeightBytes) + place_of_piece(m0 + lane % 16, lane / 16);
 #pragma unroll 2
     for (int k = 0; k < 4; k++) {
       uint32_t b[kTilesN / 2][4];
@@ -187,8 +189,8 @@ struct WarpSums {
   }
 };
 
-// Whether all blocks that share these stored rows have left their sums: true for the last one alone, which then sees
-// them.
+// Whether all blocks that share these stored rows have left their sums: true for the last one alone, which
+// then sees them.
 __device__ __forceinline__ bool arrive_last(uint32_t* arrived, uint32_t blocks) {
   __shared__ bool last;
   __threadfence();
@@ -214,7 +216,7 @@ struct MiddleSums {
     total.set(-0.0f);  // to which the first run is added without a trace
   }
 
-  // Parts of the block's stored rows that blocks leave: the total of the first block's runs, and each later run.
+  // What blocks leave: the total of the first block's runs, and each later run.
   __device__ __forceinline__ int parts() const { return 1 + plan.runs - plan.block_runs; }
   __device__ __forceinline__ int part_size() const { return M * Shape::kN; }
   __device__ __forceinline__ float* left() const {
@@ -251,20 +253,16 @@ template <class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kResidentBlocks)
     linear_middle_kernel(const __grid_constant__ MiddlePlan plan, const __grid_constant__ LinearOutput out) {
   ptx::let_successor_start();
-  const int first_run = static_cast<int>(blockIdx.y) * plan.block_runs, first_tile = first_run * plan.run_tiles;
+  const int first_run = static_cast<int>(blockIdx.y) * plan.block_runs;
+  const int first_tile = first_run * plan.run_tiles;
   const int most = plan.block_runs * plan.run_tiles;
   const int tiles = plan.tiles - first_tile < most ? plan.tiles - first_tile : most;
   const MiddleRing<Shape> ring{plan, first_tile, tiles, out.M};
   ring.begin();
 
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  MiddleSums<Shape> sums{plan,
-                         out.M,
-                         warp / Shape::kWarpsN * Shape::kWarpM,
-                         warp % Shape::kWarpsN * Shape::kWarpN,
-                         lane,
-                         {},
-                         {}};
+  const int m0 = warp / Shape::kWarpsN * Shape::kWarpM, n0 = warp % Shape::kWarpsN * Shape::kWarpN;
+  MiddleSums<Shape> sums{plan, out.M, m0, n0, lane, {}, {}};
   sums.begin();
   int run = first_run, run_tile = 0, stage = 0;
 #pragma unroll 1
@@ -272,7 +270,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kResidentBlocks)
     ptx::wait_for_copies<Shape::kAhead - 1>();
     __syncthreads();
     ring.fetch(t + Shape::kAhead, stage == 0 ? Shape::kAhead : stage - 1);
-    sums.run.multiply(dynamic_shared<char>() + stage * Shape::kStageBytes, sums.m0, sums.n0, lane);
+    sums.run.multiply(dynamic_shared<char>() + stage * Shape::kStageBytes, m0, n0, lane);
     stage = stage == Shape::kAhead ? 0 : stage + 1;
     if (++run_tile < plan.run_tiles && t + 1 < tiles) continue;
     sums.end_run(run++);

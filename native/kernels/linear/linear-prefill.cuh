@@ -28,7 +28,7 @@ struct PrefillTile {
   static constexpr int kPitch = kRows + 4;  // floats; 4 more, so that 4 tokens of 8 rows are in 32 banks
   static constexpr int kTotalsBytes = kTokens * kPitch * 4;
   static constexpr int kSharedBytes =
-      kPrefillStages * kStageBytes > kTotalsBytes ? kPrefillStages * kStageBytes : kTotalsBytes;
+      kPrefillStages * kStageBytes > kTotalsBytes ? kPrefillStages* kStageBytes : kTotalsBytes;
 };
 
 struct PrefillProblem {
@@ -86,8 +86,8 @@ struct PrefillBlock {
     for (int i = 0; i < kTokens * 8 / kPrefillThreads; i++) {
       const int token = threadIdx.x / 8 + i * (kPrefillThreads / 8);
       const bool exists = token0 + token < p.M;
-      const T* from =
-          static_cast<const T*>(p.x) + (exists ? static_cast<int64_t>(token0 + token) * p.x_stride + column : 0);
+      const T* from = static_cast<const T*>(p.x) +
+                      (exists ? static_cast<int64_t>(token0 + token) * p.x_stride + column : 0);
       std::byte* piece = to + place_of_piece(token, threadIdx.x % 8);
       if (whole) {
         ptx::copy_async(ptx::shared_address(piece), from, exists);
@@ -198,8 +198,7 @@ struct PrefillBlock {
 #pragma unroll
       for (int j = 0; j < Tile::kTokenParts; j++)
 #pragma unroll
-        for (int k = 0; k < 4; k++)
-          to[(8 * j + k % 2) * Tile::kPitch + 16 * i + k / 2 * 8] = totals[i][j][k];
+        for (int k = 0; k < 4; k++) to[(8 * j + k % 2) * Tile::kPitch + 16 * i + k / 2 * 8] = totals[i][j][k];
   }
 
   __device__ void write() const {

@@ -16,7 +16,8 @@ void linear_simt(const Linear& p, Execution& e) {
     plan.aligned = is_aligned(p.x) && p.x_stride % 4 == 0;
     const dim3 grid(static_cast<unsigned>(row_tiles(stored_rows(p.gated, p.N))),
                     static_cast<unsigned>((p.M + Shape::kM - 1) / Shape::kM));
-    launch(e, linear_simt_kernel<Shape>, {grid, dim3(Shape::kThreads), Shape::kSharedBytes}, plan, linear_output(p));
+    launch(e, linear_simt_kernel<Shape>, {grid, dim3(Shape::kThreads), Shape::kSharedBytes}, plan,
+           linear_output(p));
   });
 }
 

@@ -2,10 +2,10 @@
 
 // A linear layer of f32 rows, many of them: sums are chains of fmaf.
 //
-// A block of 128 threads owns 64 stored rows and 64 rows of x. Tiles of both, as wide as a tile of weights, pass
-// through a ring of stages in shared memory. A thread has the sums of 8 rows of x and 4 stored rows, for the run of
-// columns (linear_runs) and for the runs before it. The totals meet in shared memory and are finished from there, four
-// outputs to a thread.
+// A block of 128 threads owns 64 stored rows and 64 rows of x. Tiles of both, as wide as a tile of weights,
+// pass through a ring of stages in shared memory. A thread has the sums of 8 rows of x and 4 stored rows, for
+// the run of columns (linear_runs) and for the runs before it. The totals meet in shared memory and are
+// finished from there, four outputs to a thread.
 //
 // Bytes moved: the weights once for every 64 rows of x, x once for every 64 stored rows.
 
@@ -23,7 +23,7 @@ struct SimtShape {
   using W = W_;
   static constexpr int kThreads = 128;
   static constexpr int kM = 64, kN = static_cast<int>(kTileRows);
-  static constexpr int kThreadM = 8, kThreadN = 4;  // a thread's rows are kM / 8 = 8 apart, its stored rows 16
+  static constexpr int kThreadM = 8, kThreadN = 4;  // a thread's rows of x are 8 apart, its stored rows 16
   static constexpr int kColumns = static_cast<int>(kTileRowBytes / sizeof(W));
   static constexpr int kStageBytes = static_cast<int>(kTileBytes) + kM * kColumns * 4;
   static constexpr int kStages = 3;
@@ -143,7 +143,8 @@ __global__ void __launch_bounds__(Shape::kThreads)
     ptx::wait_for_copies<kAhead - 1>();
     __syncthreads();
     const int next = slot == 0 ? kAhead : slot - 1;
-    if (t + kAhead < plan.tiles) copy_simt_stage<Shape>(plan, out.M, t + kAhead, shared + next * Shape::kStageBytes);
+    if (t + kAhead < plan.tiles)
+      copy_simt_stage<Shape>(plan, out.M, t + kAhead, shared + next * Shape::kStageBytes);
     ptx::commit_copies();
     sums.multiply(shared + slot * Shape::kStageBytes, m0, n0);
     slot = slot == kAhead ? 0 : slot + 1;
@@ -156,7 +157,8 @@ __global__ void __launch_bounds__(Shape::kThreads)
   float* totals = reinterpret_cast<float*>(shared);
   total.store(totals, m0, n0);
   __syncthreads();
-  const int m = static_cast<int>(blockIdx.y) * Shape::kM, count = out.M - m < Shape::kM ? out.M - m : Shape::kM;
+  const int m = static_cast<int>(blockIdx.y) * Shape::kM;
+  const int count = out.M - m < Shape::kM ? out.M - m : Shape::kM;
   const OutputBlock block{m, count, static_cast<int>(blockIdx.x) * Shape::kN, Shape::kN};
   finish_block<float, 1>(out, block, {totals, 1, 0, Shape::kSumsPitch});
 }

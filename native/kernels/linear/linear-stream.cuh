@@ -1,15 +1,16 @@
 #pragma once
 
-// A linear layer of few rows: the weights are a stream from memory, read once, and the kernel is as fast as that.
+// A linear layer of few rows: the weights are a stream from memory, read once, and the kernel is as fast as
+// that.
 //
-// A team (linear-teams.cuh: a warp; for f32 8 lanes) owns one group of 8 or 16 stored rows and one run of columns
-// (linear_runs). The runs of a group are teams of the same block, and a block takes group after group (or, side by
-// side, two or four at a time), gridDim.x apart. Each team has a ring of pieces in shared memory and never lets it run
-// empty: it asks for weights of its next group while it multiplies those of this one, and for the first ones before
-// the kernel's predecessor has ended. All of x is in shared memory as well.
+// A team (linear-teams.cuh: a warp; for f32 8 lanes) owns one group of 8 or 16 stored rows and one run of
+// columns (linear_runs). The runs of a group are teams of the same block, and a block takes group after group
+// (or, side by side, two or four at a time), gridDim.x apart. Each team has a ring of pieces in shared memory
+// and never lets it run empty: it asks for weights of its next group while it multiplies those of this one,
+// and for the first ones before the kernel's predecessor has ended. All of x is in shared memory as well.
 //
-// When the teams of a group are through, their sums meet in shared memory, are added in the order of the runs, and
-// finished, four outputs to a thread. There are two sets of sums, so that fast teams can go on.
+// When the teams of a group are through, their sums meet in shared memory, are added in the order of the
+// runs, and finished, four outputs to a thread. There are two sets of sums, so that fast teams can go on.
 //
 // Bytes moved: the weights once; x once for each block, from the second-level cache; y and residual once.
 
@@ -24,6 +25,11 @@ namespace kvasir::cuda {
 
 constexpr int kStreamMaxThreads = 256;
 
+template <class Team>
+constexpr int kPieceBytes = Team::kStoredRows * static_cast<int>(kTileRowBytes);
+template <class Team>
+constexpr int kRingBytes = Team::kRingPieces * kPieceBytes<Team>;
+
 struct StreamPlan {
   const char* weight;
   int64_t row_tile_bytes;  // of 64 rows of the matrix
@@ -31,7 +37,7 @@ struct StreamPlan {
   int items;               // what a block takes at a time,
   int item_groups;         // so many groups
   int runs, run_tiles;
-  int tiles;  // of columns
+  int tiles;              // of columns
   int K, columns, pitch;  // of x, see InputRows
   // Offsets in shared memory; the ring is at its beginning.
   int x, parameters, sums, shared_bytes;
@@ -61,15 +67,16 @@ class WeightStream {
   __device__ __forceinline__ const char* take() const {
     ptx::wait_for_copies<Team::kRingPieces - 1>();
     __syncwarp();
-    return dynamic_shared<char>() + ring_ + slot_ * kPieceBytes;
+    return dynamic_shared<char>() + ring_ + slot_ * kPieceBytes<Team>;
   }
 
   // Fills its place again.
   __device__ __forceinline__ void fetch() {
     if (exists_ && tile_ < tiles_) {
-      const uint32_t to = ptx::shared_address(dynamic_shared<char>()) + ring_ + slot_ * kPieceBytes + lane_bytes_;
+      const uint32_t to =
+          ptx::shared_address(dynamic_shared<char>()) + ring_ + slot_ * kPieceBytes<Team> + lane_bytes_;
 #pragma unroll
-      for (int i = 0; i < kPieceBytes; i += Team::kLanes * 16) ptx::copy_async(to + i, from_ + i);
+      for (int i = 0; i < kPieceBytes<Team>; i += Team::kLanes * 16) ptx::copy_async(to + i, from_ + i);
     }
     ptx::commit_copies();
     from_ += kTileBytes;
@@ -82,7 +89,6 @@ class WeightStream {
   }
 
  private:
-  static constexpr int kPieceBytes = Team::kStoredRows * static_cast<int>(kTileRowBytes);
   static constexpr unsigned kRows = static_cast<unsigned>(kTileRows);
 
   // The beginning of the run in the team's group of item_.
@@ -108,10 +114,10 @@ __global__ void __launch_bounds__(kStreamMaxThreads, Team::kResidentBlocks)
   using T = typename Team::T;
   ptx::let_successor_start();
   char* shared = dynamic_shared<char>();
-  const int team_index = static_cast<int>(threadIdx.x) / Team::kLanes, lane = static_cast<int>(threadIdx.x) % Team::kLanes;
-  const int run = team_index % plan.runs, group = team_index / plan.runs;
-  constexpr int kRingBytes = Team::kRingPieces * Team::kStoredRows * static_cast<int>(kTileRowBytes);
-  WeightStream<Team> weights(plan, group, run, lane, team_index * kRingBytes);
+  const int index = static_cast<int>(threadIdx.x) / Team::kLanes,
+            lane = static_cast<int>(threadIdx.x) % Team::kLanes;
+  const int run = index % plan.runs, group = index / plan.runs;
+  WeightStream<Team> weights(plan, group, run, lane, index * kRingBytes<Team>);
 
   const int m = static_cast<int>(blockIdx.y) * Team::kMaxRows;
   const int count = out.M - m < Team::kMaxRows ? out.M - m : Team::kMaxRows;
@@ -137,80 +143,13 @@ __global__ void __launch_bounds__(kStreamMaxThreads, Team::kResidentBlocks)
       __syncwarp();
       weights.fetch();
     }
-    team.store(const_cast<float*>(sums.sums) + run * sums.step + group * Team::kStoredRows, sums.pitch, count, lane);
+    team.store(const_cast<float*>(sums.sums) + run * sums.step + group * Team::kStoredRows, sums.pitch, count,
+               lane);
     __syncthreads();
     finish_block<T, 2>(out, block, sums, early);
     sums.sums += other;
     other = -other;
   }
-}
-
-// More of x than this takes too long to load before the first product; other kernels then do better.
-constexpr int64_t kStreamMaxInputBytes = 72 * 1024;
-
-// Where things lie in shared memory. False where they do not fit.
-template <class Team>
-bool place_stream(const Linear& p, const LinearInput& input, const Execution& e, StreamPlan& plan) {
-  using T = typename Team::T;
-  const int64_t rows = p.M < Team::kMaxRows ? p.M : Team::kMaxRows;
-  const int64_t columns = (p.K + 63) / 64 * 64, row_bytes = columns * static_cast<int64_t>(sizeof(T)) + 16;
-  const int64_t x = static_cast<int64_t>(Team::kRingPieces) * Team::kStoredRows * kTileRowBytes * plan.runs * plan.item_groups;
-  const int64_t parameters = x + rows * row_bytes;
-  const int64_t sums = parameters + (input.norm == InputNorm::kNone ? 0 : 2 * columns * 4);
-  const int64_t bytes = sums + 2 * plan.runs * rows * plan.item_groups * Team::kStoredRows * 4;
-  if (rows * row_bytes > kStreamMaxInputBytes || bytes > e.shared_bytes) return false;
-  plan.K = static_cast<int>(p.K);
-  plan.columns = static_cast<int>(columns);
-  plan.pitch = static_cast<int>(row_bytes / static_cast<int64_t>(sizeof(T)));
-  plan.x = static_cast<int>(x);
-  plan.parameters = static_cast<int>(parameters);
-  plan.sums = static_cast<int>(sums);
-  plan.shared_bytes = static_cast<int>(bytes);
-  return true;
-}
-
-// Blocks for the items, in each of `layers` layers: no more than run at the same time, so many to a multiprocessor
-// that none has more items than it must, and then so many that 128 KiB of weights are under way.
-template <class Team>
-unsigned stream_blocks(const StreamPlan& plan, int64_t layers, int threads, const Execution& e) {
-  constexpr int64_t kReservedBytes = 1024;  // of each block, and on top of what one block can have
-  const int64_t by_memory = (e.shared_bytes + kReservedBytes) / (plan.shared_bytes + kReservedBytes);
-  const int64_t by_registers = Team::kResidentBlocks * kStreamMaxThreads / threads;
-  const int64_t items = plan.items, ring_bytes = plan.x;
-  int64_t best = 0, least = 0;
-  for (int64_t resident = 1; resident <= 16 && resident <= by_memory && resident <= by_registers; resident++) {
-    const int64_t places = resident * e.multiprocessors / layers > 0 ? resident * e.multiprocessors / layers : 1;
-    const int64_t rounds = (items + places - 1) / places, blocks = (items + rounds - 1) / rounds;
-    const int64_t load = rounds * ((blocks * layers + e.multiprocessors - 1) / e.multiprocessors);
-    if (best != 0 && (load > least || (load == least && resident * ring_bytes > 128 * 1024))) continue;
-    best = blocks;
-    least = load;
-  }
-  return static_cast<unsigned>(best);
-}
-
-template <class Team>
-bool launch_stream(const Linear& p, const LinearInput& input, Execution& e) {
-  StreamPlan plan{};
-  plan.weight = static_cast<const char*>(p.weight);
-  plan.tiles = static_cast<int>(col_tiles(p.weight_dtype, p.K));
-  plan.row_tile_bytes = plan.tiles * kTileBytes;
-  plan.runs = static_cast<int>(linear_runs(p.K));
-  plan.run_tiles = static_cast<int>(linear_run_columns(p.K) / Team::kColumns);
-  // Whole warps, and gates with their ups.
-  plan.item_groups = 1;
-  while (plan.item_groups * plan.runs * Team::kLanes % 32 != 0 ||
-         (p.gated && plan.item_groups * Team::kStoredRows % 16 != 0))
-    plan.item_groups *= 2;
-  plan.groups = static_cast<int>((stored_rows(p.gated, p.N) + Team::kStoredRows - 1) / Team::kStoredRows);
-  plan.items = (plan.groups + plan.item_groups - 1) / plan.item_groups;
-  if (!place_stream<Team>(p, input, e, plan)) return false;
-  const int threads = plan.item_groups * plan.runs * Team::kLanes;
-  const int64_t layers = (p.M + Team::kMaxRows - 1) / Team::kMaxRows;
-  const unsigned blocks = stream_blocks<Team>(plan, layers, threads, e);
-  const LaunchShape shape{dim3(blocks, static_cast<unsigned>(layers)), dim3(static_cast<unsigned>(threads)), plan.shared_bytes};
-  launch(e, linear_stream_kernel<Team>, shape, plan, input, linear_output(p));
-  return true;
 }
 
 }  // namespace kvasir::cuda

@@ -1,8 +1,8 @@
 #pragma once
 
-// Who multiplies a few rows of x with the weights that stream past: teams of lanes, each with the sums of one group of
-// stored rows over one run of columns. A team takes pieces of weights, kTileRowBytes of each of its rows, in ascending
-// order. x is in shared memory.
+// Who multiplies a few rows of x with the weights that stream past: teams of lanes, each with the sums of one
+// group of stored rows over one run of columns. A team takes pieces of weights, kTileRowBytes of each of its
+// rows, in ascending order. x is in shared memory.
 
 #include "device/cuda/cuda.h"
 #include "types/tiles.h"
@@ -17,9 +17,9 @@ struct TeamInput {
   int count;
 };
 
-// A warp, by mma: x is the operand with 16 rows, of which kMaxRows (8 or 16) can exist, the weights the one with
-// columns, 8 stored rows to each of kTiles products. Rows of x that do not exist repeat the last one; their sums are
-// not stored.
+// A warp, by mma: x is the operand with 16 rows, of which kMaxRows (8 or 16) can exist, the weights the one
+// with columns, 8 stored rows to each of kTiles products. Rows of x that do not exist repeat the last one;
+// their sums are not stored.
 template <class T_, int kMaxRows_, int kTiles>
 struct MatrixTeam {
   using T = T_;
@@ -30,7 +30,7 @@ struct MatrixTeam {
   static constexpr int kRingPieces = 8 / kTiles;  // 8 KiB a warp
   static constexpr int kResidentBlocks = 3;       // registers shall suffice for that
 
-  uint32_t x_address;        // this lane's part of the matrices that ldmatrix gathers
+  uint32_t x_address;  // this lane's part of the matrices that ldmatrix gathers
   uint32_t weights_offset;
   float sums[kTiles][4];
 

@@ -8,7 +8,8 @@
 
 namespace kvasir::cuda {
 
-// Rows of x as the layer reads them: with a norm, x is what the norm reads, and rows are normalised on their way.
+// Rows of x as the layer reads them: with a norm, x is what the norm reads, and rows are normalised on their
+// way.
 enum class InputNorm : uint8_t { kNone, kRms, kLayer };
 struct LinearInput {
   const void* x;  // (M,K)
@@ -32,8 +33,8 @@ void linear_simt(const Linear& p, Execution& e);
 constexpr int64_t kMiddleMaxRows = 128;
 void linear_middle(const Linear& p, Execution& e);
 
-// Many rows on Hopper, by wgmma and the copy engine. False, and nothing launched, where it does not take the layer:
-// another architecture, or an x that a tensor map cannot describe.
+// Many rows on Hopper, by wgmma and the copy engine. False, and nothing launched, where it does not take the
+// layer: another architecture, or an x that a tensor map cannot describe.
 bool linear_hopper(const Linear& p, Execution& e);
 
 // Any number of rows, made for many, by mma.sync.

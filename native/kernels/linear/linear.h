@@ -21,9 +21,10 @@ namespace kvasir {
 // split of a step into smaller ones. (On the CPU each output has one f32 accumulator that takes k in ascending order; on CUDA one for each run
 // of columns, see linear_runs.)
 struct Linear {
-  const void* x;         // (M,K), rows x_stride elements apart
-  const void* weight;     // W in panels (types/panels.h), on CUDA in tiles (types/tiles.h); gated: G and U in turn
-  const float* bias;      // (N,), gated (2N,): G's then U's; null for none
+  const void* x;  // (M,K), rows x_stride elements apart
+  const void*
+      weight;  // W in panels (types/panels.h), on CUDA in tiles (types/tiles.h); gated: G and U in turn
+  const float* bias;     // (N,), gated (2N,): G's then U's; null for none
   const void* residual;  // (M,N), rows residual_stride apart; null for none; may be y itself
   void* y;               // (M,N), rows y_stride apart; overlaps x nowhere
   int64_t M, N, K;
@@ -59,13 +60,11 @@ constexpr int64_t linear_run_columns(int64_t K) {
 }
 constexpr int64_t linear_runs(int64_t K) { return (K + linear_run_columns(K) - 1) / linear_run_columns(K); }
 
-// Device scratch of the three CUDA kernels for up to M rows and a matrix of `rows` rows (N, gated 2N). Some rows leave
-// sums of runs there, no more than stay in a second-level cache; up to kNormLinearMaxRows rows leave themselves,
-// normalised, where shared memory cannot hold them.
+// Device scratch of the three CUDA kernels for up to M rows and a matrix of `rows` rows (N, gated 2N). Layers
+// of some rows leave sums of runs there, no more than stay in a second-level cache; norms of up to
+// kNormLinearMaxRows rows leave the rows, where shared memory cannot hold them.
 constexpr int64_t kLinearCudaMaxSumsBytes = 16 << 20;
-constexpr int64_t linear_cuda_rows_bytes(int64_t M, int64_t K) {
-  return M * ((K + 63) / 64 * 64) * 4;
-}
+constexpr int64_t linear_cuda_rows_bytes(int64_t M, int64_t K) { return M * ((K + 63) / 64 * 64) * 4; }
 constexpr int64_t linear_cuda_scratch_bytes(int64_t M, int64_t rows, int64_t K) {
   const int64_t sums = linear_runs(K) * (M < 128 ? M : 128) * ((rows + 16 + 127) / 128 * 128) * 4;
   return linear_cuda_rows_bytes(M < kNormLinearMaxRows ? M : kNormLinearMaxRows, K) +

@@ -1,5 +1,5 @@
-// A norm and the linear layer that reads it: in one kernel where that has few rows, else one after the other, the
-// norm's y in e.scratch.
+// A norm and the linear layer that reads it: in one kernel where that has few rows, else one after the other,
+// the norm's y in e.scratch.
 
 #include "kernels/linear/linear-variants.cuh"
 

@@ -11,9 +11,9 @@ namespace kvasir::KVASIR_ISA {
 
 static void rms_norm_row(const RmsNorm& p, int64_t n) {
   float* y = floats(p.y) + n * p.y_stride;
-  const float* s =
-      residual_sum(floats(p.x) + n * p.x_stride, p.residual ? floats(p.residual) + n * p.residual_stride : nullptr,
-                   p.sum ? floats(p.sum) + n * p.sum_stride : nullptr, y, p.C);
+  const float* s = residual_sum(floats(p.x) + n * p.x_stride,
+                                p.residual ? floats(p.residual) + n * p.residual_stride : nullptr,
+                                p.sum ? floats(p.sum) + n * p.sum_stride : nullptr, y, p.C);
   const Vec squares = sum_vectors(p.C, zero(), [&](int64_t c, auto lanes) {
     const Vec a = load(s + c, lanes);
     return a * a;

@@ -16,7 +16,7 @@ namespace kvasir {
 struct RmsNorm {
   const void* x;         // (N,C), rows x_stride apart
   const void* residual;  // (N,C), rows residual_stride apart; null for none
-  const float* weight;    // (C,), or null for ones
+  const float* weight;   // (C,), or null for ones
   void* sum;  // (N,C), rows sum_stride apart: s; null where not wanted; may be x or residual itself
   void* y;    // (N,C), rows y_stride apart; may be x or residual itself where sum is null
   int64_t N, C;

@@ -17,7 +17,8 @@ void rope(const Rope& r, Execution& execution) {
     for (int64_t n = begin; n < end; n++) {
       for (int64_t h = 0; h < r.H; h++) {
         const float* x = floats(r.x) + n * r.x_stride + h * r.D;
-        rotate_head(x, r.table + n * 2 * r.P, r.D, r.P, r.interleaved, floats(r.y) + n * r.y_stride + h * r.D);
+        rotate_head(x, r.table + n * 2 * r.P, r.D, r.P, r.interleaved,
+                    floats(r.y) + n * r.y_stride + h * r.D);
       }
     }
   });

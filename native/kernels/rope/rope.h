@@ -15,9 +15,9 @@ namespace kvasir {
 //
 // Su et al. 2021, https://arxiv.org/abs/2104.09864
 struct Rope {
-  const void* x;      // (N,H,D), rows x_stride apart, heads contiguous
+  const void* x;       // (N,H,D), rows x_stride apart, heads contiguous
   const float* table;  // (N,2P): cosines, then sines (rope-table.h)
-  void* y;            // (N,H,D), rows y_stride apart; may be x itself
+  void* y;             // (N,H,D), rows y_stride apart; may be x itself
   int64_t N, H, D, P;  // 2P <= D
   int64_t x_stride, y_stride;
   bool interleaved;

@@ -17,10 +17,12 @@ static __global__ void __launch_bounds__(kAdvanceThreads) advance_kernel(Advance
   const int32_t id = p.ids[s];
   if (p.ids_log != nullptr) p.ids_log[s] = id;
   if (p.logprobs_log != nullptr) p.logprobs_log[s] = p.logprobs[s];
-  if (p.context_lengths[s] == 0) return;
+  if (p.context_lengths != nullptr) {
+    if (p.context_lengths[s] == 0) return;
+    p.context_lengths[s]++;
+  }
   p.tokens[s] = id < 0 ? 0 : id;
-  p.positions[s]++;
-  p.context_lengths[s]++;
+  if (p.positions != nullptr) p.positions[s]++;
   if (p.counter != nullptr) p.counter[s]++;
 }
 

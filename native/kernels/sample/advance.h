@@ -15,8 +15,8 @@ namespace kvasir {
 struct Advance {
   const int32_t* ids;        // (S,), sampled
   int32_t* tokens;           // (S,)
-  int32_t* positions;        // (S,)
-  int32_t* context_lengths;  // (S,)
+  int32_t* positions;        // (S,), null where the model has none
+  int32_t* context_lengths;  // (S,), null where the model has no attention
   int32_t* counter;          // (S,) of sample.h; null for none
   int32_t* ids_log;          // (S,), null where not wanted
   float* logprobs_log;       // (S,), null where not wanted

@@ -34,8 +34,9 @@ static void softmax_row(const float* x, float* y, int64_t C) {
 }
 
 void softmax(const Softmax& p, Execution& execution) {
-  parallel_rows(execution, p.N, p.C,
-                [&](int64_t n, int) { softmax_row(floats(p.x) + n * p.x_stride, floats(p.y) + n * p.y_stride, p.C); });
+  parallel_rows(execution, p.N, p.C, [&](int64_t n, int) {
+    softmax_row(floats(p.x) + n * p.x_stride, floats(p.y) + n * p.y_stride, p.C);
+  });
 }
 
 }  // namespace kvasir::KVASIR_ISA

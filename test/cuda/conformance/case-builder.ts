@@ -55,7 +55,13 @@ function stored(value: Value, weights: Weights): StoredWeight {
   const parts = value.parts!.map(({ parameter }) => Array.from(weights(parameter)))
   const numbers = Float32Array.from(value.interleaved ? interleave(parts, cols) : parts.flat())
   const { name, dtype, layout = 'rows' } = value
-  return { name, dtype, layout, rows: numbers.length / cols, cols, numbers }
+  return { name, dtype, layout, rows: storedRows(value), cols, numbers }
+}
+
+/** Gate and up are each filled up to whole groups. */
+function storedRows({ shape, interleaved }: Value): number {
+  const rows = shape[0] as number
+  return interleaved ? 2 * Math.ceil(rows / 2 / tileInterleaveRows) * tileInterleaveRows : rows
 }
 
 function interleave(parts: number[][], cols: number): number[] {
@@ -211,7 +217,10 @@ function sameNumbers(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
  * off where a processor rounds them. Of a few numbers rounding may by chance hit most; one unit is always allowed.
  */
 function boundsOf(type: WeightType, dtype: WeightType, exact: Float64Array, plain: Float32Array) {
-  const largest = exact.reduce((most, x, i) => (Number.isFinite(plain[i]) ? Math.max(most, Math.abs(x)) : most), 0)
+  const largest = exact.reduce(
+    (most, x, i) => (Number.isFinite(plain[i]) ? Math.max(most, Math.abs(x)) : most),
+    0,
+  )
   const plainWorst = exact.reduce((most, x, i) => {
     return Number.isFinite(plain[i]) ? Math.max(most, Math.abs(x - plain[i]!)) : most
   }, 0)

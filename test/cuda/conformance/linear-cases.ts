@@ -59,7 +59,11 @@ const rowCounts = [1, 2, 7, 8, 9, 16, 17, 33, 64, 128, 129, 200, 300]
  * All rows in one step, then each count of them from somewhere, with the same bits: in guarded memory, and in captured
  * graphs, whose steps are filled up.
  */
-function stepsOfEverySize(builder: CaseBuilder, counts: readonly number[], total = Math.max(...counts)): void {
+function stepsOfEverySize(
+  builder: CaseBuilder,
+  counts: readonly number[],
+  total = Math.max(...counts),
+): void {
   builder.session({ maxTokens: total })
   const whole = builder.truth(rowStep(total))
   const each = (among: readonly number[]) => {
@@ -92,32 +96,32 @@ function shapes(type: WeightType, K: number, size: number, counts: readonly numb
 
 function epilogues(type: WeightType): VectorCase {
   const graph = new LinearGraph(type)
-  const total = 130
+  const [total, size] = [33, 37]
   const x = graph.rows('x', total, 72, 1)
-  const residual = graph.slice('r', graph.rows('wide', total, 100, 2), 11, 70)
+  const residual = graph.slice('r', graph.rows('wide', total, 60, 2), 11, size)
   const outputs: Record<string, ValueId> = {}
   for (const activation of ['none', 'relu', 'gelu', 'gelu-tanh', 'silu']) {
     for (const gated of [false, true]) {
       const name = `${activation}${gated ? ' gated' : ''}`
       const options = { activation, gated, bias: true, residual: gated ? residual : undefined }
-      outputs[name] = graph.inner(name, graph.layer(name, x, 70, options))
+      outputs[name] = graph.inner(name, graph.layer(name, x, size, options))
     }
   }
-  outputs['residual alone'] = graph.layer('alone', x, 70, { residual })
-  outputs['bias alone'] = graph.layer('bias', x, 70, { bias: true })
+  outputs['residual alone'] = graph.layer('alone', x, size, { residual })
+  outputs['bias alone'] = graph.layer('bias', x, size, { bias: true })
   graph.finish(outputs)
   const builder = new CaseBuilder(`linear, ${type}, epilogues`, graph.graph, graph.weights, { type })
-  stepsOfEverySize(builder, [1, 9, 33, 130])
+  stepsOfEverySize(builder, [1, 9, 17, 33])
   return builder.vectorCase
 }
 
 /** Rows that do not begin at a multiple of 16 bytes, some of them not even at one of 4. */
 function slices(type: WeightType): VectorCase {
   const graph = new LinearGraph(type)
-  const whole = graph.rows('whole', 140, 151, 3)
+  const whole = graph.rows('whole', 140, 91, 3)
   const outputs = [0, 1, 2, 4, 7, 8].map((start) => {
-    const x = graph.slice(`x${start}`, whole, start, 133)
-    return [`${start}`, graph.inner(`s${start}`, graph.layer(`${start}`, x, 40))]
+    const x = graph.slice(`x${start}`, whole, start, 80)
+    return [`${start}`, graph.inner(`s${start}`, graph.layer(`${start}`, x, 24))]
   })
   graph.finish(Object.fromEntries(outputs))
   const builder = new CaseBuilder(`linear, ${type}, slices`, graph.graph, graph.weights, { type })
@@ -136,10 +140,10 @@ function norms(type: WeightType, sizes: readonly number[], small: boolean): Vect
     const shape = graph.shape(x)
     const rms = graph.node('rms-norm', `rms${C}`, { x, weight }, shape, { epsilon: 1e-5 })
     const layer = graph.node('layer-norm', `layer${C}`, { x, weight, bias }, shape, { epsilon: 1e-5 })
-    outputs[`rms ${C}`] = graph.layer(`r${C}`, rms, 70)
+    outputs[`rms ${C}`] = graph.layer(`r${C}`, rms, 40)
     outputs[`layer ${C}`] = graph.inner(
       `l${C}`,
-      graph.layer(`l${C}`, layer, 70, { activation: 'gelu', bias: true, gated: C % 2 === 0 }),
+      graph.layer(`l${C}`, layer, 40, { activation: 'gelu', bias: true, gated: C % 2 === 0 }),
     )
   }
   graph.finish(outputs)
@@ -186,29 +190,42 @@ function extremes(type: WeightType): VectorCase {
   return builder.vectorCase
 }
 
+const upTo = (most: number) => rowCounts.filter((count) => count <= most)
+
 /** Columns in and out around the edges of tiles, of runs and of their number; and the rows to try them with. */
-const sizes: [K: number, size: number, counts: readonly number[]][] = [
-  [1, 1, rowCounts],
-  [3, 63, rowCounts],
-  [17, 65, rowCounts],
-  [64, 64, rowCounts],
-  [65, 130, rowCounts],
-  [130, 31, rowCounts],
-  [513, 200, rowCounts],
-  [1030, 70, rowCounts.filter((count) => count <= 129)],
-]
+const sizes: Record<WeightType, [K: number, size: number, counts: readonly number[]][]> = {
+  bf16: [
+    [1, 1, rowCounts],
+    [3, 63, rowCounts],
+    [17, 65, rowCounts],
+    [64, 64, rowCounts],
+    [65, 130, rowCounts],
+    [130, 31, rowCounts],
+    [513, 136, rowCounts],
+    [1030, 70, upTo(129)],
+  ],
+  f16: [
+    [3, 63, rowCounts],
+    [65, 66, rowCounts],
+    [514, 24, upTo(200)],
+  ],
+  f32: [
+    [1, 1, rowCounts],
+    [17, 65, upTo(200)],
+    [64, 33, upTo(129)],
+    [515, 24, upTo(129)],
+  ],
+}
 
 export function linearCases(): VectorCase[] {
   const types: WeightType[] = ['bf16', 'f16', 'f32']
   return [
     ...types.flatMap((type) => [
-      ...sizes
-        .filter(([K]) => type === 'bf16' || K !== 65)
-        .map(([K, size, counts]) => shapes(type, K, size, counts)),
+      ...sizes[type].map(([K, size, counts]) => shapes(type, K, size, counts)),
       epilogues(type),
       slices(type),
       norms(type, [5, 64, 100], true),
-      norms(type, [520], false),
+      ...(type === 'f16' ? [] : [norms(type, [520], false)]),
       extremes(type),
     ]),
     widened('bf16'),

@@ -97,7 +97,12 @@ function logits({ name, graph, weights, ids }: Fixture, type: WeightType): Vecto
 /** Five sequences at different places of the same text. */
 function batch(builder: CaseBuilder, ids: readonly number[], whole: StepHandle): void {
   const free = shuffledBlocks(3)
-  const parts: Part[] = [4, 11, 1, 37, 20].map((count) => ({ ids, start: 0, count, blocks: free.splice(0, 2) }))
+  const parts: Part[] = [4, 11, 1, 37, 20].map((count) => ({
+    ids,
+    start: 0,
+    count,
+    blocks: free.splice(0, 2),
+  }))
   builder.session({ maxTokens: 80, checked: false })
   for (let step = 0; step < 4; step++) {
     builder.run(stepOf(parts))
@@ -113,7 +118,11 @@ function batch(builder: CaseBuilder, ids: readonly number[], whole: StepHandle):
 
 type Sampling = Record<'temperature' | 'topK' | 'topP' | 'minP', number>
 
-function sampling({ temperature, topK, topP, minP }: Sampling, sequences: number, counter: number): StepInputs {
+function sampling(
+  { temperature, topK, topP, minP }: Sampling,
+  sequences: number,
+  counter: number,
+): StepInputs {
   const fill = (x: number) => new Float32Array(sequences).fill(x)
   return {
     temperature: fill(temperature),

@@ -121,15 +121,34 @@ class Writer {
     })
   }
 
-  /** Numbers that bf16 holds exactly take two bytes each. */
+  /** In 16 bits, where those hold them exactly. */
   numbers(numbers: Float32Array | Int32Array): void {
     const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length)
-    const short = numbers instanceof Float32Array && words.every((word) => (word & 0xffff) === 0)
-    this.byte(dtypes.indexOf(short ? 'bf16' : numbers instanceof Int32Array ? 'i32' : 'f32'))
+    const floats = numbers instanceof Float32Array
+    let dtype: DType = floats ? 'f32' : 'i32'
+    let stored: Uint32Array | Uint16Array = words
+    if (floats && words.every((word) => (word & 0xffff) === 0)) {
+      dtype = 'bf16'
+      stored = Uint16Array.from(words, (word) => word >>> 16)
+    } else if (floats && numbers.every((x) => halfBits(x) >= 0)) {
+      dtype = 'f16'
+      stored = Uint16Array.from(numbers, halfBits)
+    }
+    this.byte(dtypes.indexOf(dtype))
     this.integer(numbers.length)
-    const stored = short ? Uint16Array.from(words, (word) => word >>> 16) : words
     this.raw(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength))
   }
+}
+
+/** The bits of the f16 that a finite number is, or -1. */
+function halfBits(x: number): number {
+  const size = Math.abs(x)
+  const exponent = Math.max(Math.floor(Math.log2(size)), -14)
+  if (size === 0) return Object.is(x, -0) ? 0x8000 : 0
+  const fraction = size * 2 ** (10 - exponent)
+  if (exponent > 15 || !Number.isInteger(fraction)) return -1
+  // The first bit of a normal number's fraction counts in its exponent.
+  return (x < 0 ? 0x8000 : 0) + ((exponent + 14) << 10) + fraction
 }
 
 function writeDim(w: Writer, dim: Dim): void {

@@ -9,4 +9,5 @@ export function vectorCases(): VectorCase[] {
   return [...rowCases(), ...linearCases(), ...attentionCases(), ...modelCases()]
 }
 
+export { benchmarkPrograms } from './programs.js'
 export { encode } from './vector-file.js'

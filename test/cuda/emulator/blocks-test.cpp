@@ -117,7 +117,8 @@ void test_blocks() {
     int wrong = 0;
     for (unsigned i = 0; i < values.size(); ++i) {
       const unsigned t = i % 60, b = i / 60;
-      const unsigned want = t % 5 + 10 * (t / 5 % 4) + 100 * (t / 20) + 1000 * (b % 3) + 10000 * (b / 3 % 2) + 100000 * (b / 6);
+      const unsigned want =
+          t % 5 + 10 * (t / 5 % 4) + 100 * (t / 20) + 1000 * (b % 3) + 10000 * (b / 3 % 2) + 100000 * (b / 6);
       wrong += values[i] != want;
     }
     CHECK(wrong == 0);
@@ -150,7 +151,8 @@ void test_blocks() {
     Device device;
     const Buffer<float> parts(device.stream, 40), y(device.stream, 1);
     const Buffer<unsigned> counter(device.stream, std::vector<unsigned>{0});
-    for (int i = 0; i < 3; ++i) launch(device.execution, last_block, {40, 32}, parts.data(), counter.data(), y.data());
+    for (int i = 0; i < 3; ++i)
+      launch(device.execution, last_block, {40, 32}, parts.data(), counter.data(), y.data());
     CHECK(y.values()[0] == 780);
     CHECK(counter.values()[0] == 0);
   });

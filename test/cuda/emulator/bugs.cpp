@@ -36,7 +36,9 @@ bool run_sums() {
   launch(device.execution, sums<kBarrierBefore, kBarrierAfter>, {1, kThreads}, from.data(), to.data());
   const std::vector<float> y = to.values();
   bool right = true;
-  for (int r = 0; r < kRounds; ++r) right &= y[static_cast<size_t>(r)] == static_cast<float>(kThreads * (kThreads * r + (kThreads - 1) / 2.0));
+  for (int r = 0; r < kRounds; ++r)
+    right &=
+        y[static_cast<size_t>(r)] == static_cast<float>(kThreads * (kThreads * r + (kThreads - 1) / 2.0));
   return right;
 }
 
@@ -138,7 +140,8 @@ __global__ void bulk_ring(const float* x, float* y, int pieces) {
   }
   __syncthreads();
   if (kBug == BulkBug::kNoWaitForFull && t == 0) {
-    for (uint32_t i = 0; i < 2; ++i) ptx::mbarrier_wait(full + 8 * i, static_cast<uint32_t>((pieces - 1) / 2 % 2));
+    for (uint32_t i = 0; i < 2; ++i)
+      ptx::mbarrier_wait(full + 8 * i, static_cast<uint32_t>((pieces - 1) / 2 % 2));
   }
 }
 
@@ -249,7 +252,8 @@ bool run_overlapped() {
   const std::vector<float> x(256, 1.0f);
   const Buffer<float> a(device.stream, x), b(device.stream, 256);
   for (int i = 0; i < 4; ++i) {
-    launch(device.execution, add_one<kWaits>, {4, 64}, i % 2 == 0 ? a.data() : b.data(), i % 2 == 0 ? b.data() : a.data());
+    launch(device.execution, add_one<kWaits>, {4, 64}, i % 2 == 0 ? a.data() : b.data(),
+           i % 2 == 0 ? b.data() : a.data());
   }
   return a.values() == std::vector<float>(256, 5.0f);
 }

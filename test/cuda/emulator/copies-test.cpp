@@ -36,8 +36,8 @@ void check_ring() {
   constexpr int kThreads = 64, kPiece = 4 * kThreads, kCount = 5 * kPiece + 36, kRounded = 6 * kPiece;
   const std::vector<float> x = random_values<float>(kCount, 1);
   const Buffer<float> from(device.stream, x), to(device.stream, kRounded);
-  launch(device.execution, reverse_pieces<kStages>, {1, kThreads, kStages * kPiece * 4}, from.data(), to.data(),
-         kCount);
+  launch(device.execution, reverse_pieces<kStages>, {1, kThreads, kStages * kPiece * 4}, from.data(),
+         to.data(), kCount);
   std::vector<float> want;
   for (int i = 0; i < kRounded; ++i) {
     const size_t source = static_cast<size_t>(i / kPiece * kPiece + kPiece - 1 - i % kPiece);

@@ -33,7 +33,9 @@ template <class T>
 class Buffer {
  public:
   Buffer(Stream& stream, int64_t count)
-      : stream_(stream), bytes_(count * static_cast<int64_t>(sizeof(T))), memory_(allocate(stream.device(), bytes_)) {}
+      : stream_(stream),
+        bytes_(count * static_cast<int64_t>(sizeof(T))),
+        memory_(allocate(stream.device(), bytes_)) {}
   Buffer(Stream& stream, const std::vector<T>& values) : Buffer(stream, static_cast<int64_t>(values.size())) {
     std::byte* pinned = allocate_pinned(bytes_);
     std::memcpy(pinned, values.data(), static_cast<size_t>(bytes_));
@@ -73,9 +75,13 @@ class Buffer {
 // A stream of a device of at least this architecture, and what kernels are launched with.
 struct Device {
   explicit Device(int architecture = 80, bool overlap = false)
-      : stream(device_of(architecture)),
-        info(device_info(stream.device())),
-        execution{stream, nullptr, nullptr, info.architecture, info.multiprocessors, info.shared_bytes, overlap} {}
+      : stream(device_of(architecture)), info(device_info(stream.device())), execution{stream,
+                                                                                       nullptr,
+                                                                                       nullptr,
+                                                                                       info.architecture,
+                                                                                       info.multiprocessors,
+                                                                                       info.shared_bytes,
+                                                                                       overlap} {}
 
   Stream stream;
   DeviceInfo info;
@@ -122,7 +128,8 @@ template <class T>
 float step16(float sum, const T* a, int a_stride, const T* b, int b_stride) {
   double products = 0;
   for (int k = 0; k < 16; ++k) {
-    products += static_cast<double>(to_float(a[k * a_stride])) * static_cast<double>(to_float(b[k * b_stride]));
+    products +=
+        static_cast<double>(to_float(a[k * a_stride])) * static_cast<double>(to_float(b[k * b_stride]));
   }
   return static_cast<float>(sum + products);
 }
@@ -133,7 +140,8 @@ void multiply(std::vector<float>& d, const std::vector<T>& a, const std::vector<
   for (int m = 0; m < M; ++m) {
     for (int n = 0; n < N; ++n) {
       float& sum = d[static_cast<size_t>(m * N + n)];
-      for (int k = 0; k < K; k += 16) sum = step16(sum, &a[static_cast<size_t>(m * K + k)], 1, &b[static_cast<size_t>(n * K + k)], 1);
+      for (int k = 0; k < K; k += 16)
+        sum = step16(sum, &a[static_cast<size_t>(m * K + k)], 1, &b[static_cast<size_t>(n * K + k)], 1);
     }
   }
 }

@@ -9,9 +9,7 @@ namespace kvasir::cuda::test {
 
 namespace {
 
-__global__ void wrong_mask(int* y) {
-  y[threadIdx.x] = __shfl_xor_sync(0xffffu, 1, 1);
-}
+__global__ void wrong_mask(int* y) { y[threadIdx.x] = __shfl_xor_sync(0xffffu, 1, 1); }
 
 __global__ void shuffle_from_outside(int* y) {
   if (threadIdx.x < 16) y[threadIdx.x] = __shfl_sync(0xffffu, 1, 20);
@@ -42,9 +40,7 @@ __global__ void barrier_for_some() {
   if (threadIdx.x % 2 == 0) __syncthreads();
 }
 
-__global__ void wrong_count() {
-  ptx::barrier_sync(1, threadIdx.x < 32 ? 64 : 96);
-}
+__global__ void wrong_count() { ptx::barrier_sync(1, threadIdx.x < 32 ? 64 : 96); }
 
 __global__ void too_few_arrive() {
   if (threadIdx.x < 32) ptx::barrier_sync(3, 96);
@@ -142,9 +138,11 @@ void test_findings() {
     Device device;
     const Buffer<int> y(device.stream, 32);
     check_finding(device, wrong_mask, {1, 32}, "__shfl_xor_sync with a mask that lacks the caller", y.data());
-    check_finding(device, shuffle_from_outside, {1, 32}, "shuffles from lane 20, which takes no part", y.data());
+    check_finding(device, shuffle_from_outside, {1, 32}, "shuffles from lane 20, which takes no part",
+                  y.data());
     check_finding(device, two_shuffles, {1, 32}, "the warp diverged", y.data());
-    check_finding(device, lanes_left_early, {1, 32}, "deadlock in block (0,0,0): threads 5 have ended", y.data());
+    check_finding(device, lanes_left_early, {1, 32}, "deadlock in block (0,0,0): threads 5 have ended",
+                  y.data());
   });
   test("mistakes with barriers", [] {
     Device device;
@@ -157,9 +155,12 @@ void test_findings() {
   test("mistakes with shared memory", [] {
     Device device;
     const Buffer<uint32_t> y(device.stream, 32);
-    check_finding(device, outside_shared, {1, 32, 511}, "ldmatrix_x4: bytes 496 to 511 of dynamic shared memory, which has 511", y.data());
-    check_finding(device, unaligned_copy, {1, 1, 16}, "copy_async from an address that is 4 modulo 16", reinterpret_cast<const char*>(y.data()));
-    check_finding(device, not_shared, {1, 1, 16}, "shared_address of what is not", reinterpret_cast<int*>(y.data()));
+    check_finding(device, outside_shared, {1, 32, 511},
+                  "ldmatrix_x4: bytes 496 to 511 of dynamic shared memory, which has 511", y.data());
+    check_finding(device, unaligned_copy, {1, 1, 16}, "copy_async from an address that is 4 modulo 16",
+                  reinterpret_cast<const char*>(y.data()));
+    check_finding(device, not_shared, {1, 1, 16}, "shared_address of what is not",
+                  reinterpret_cast<int*>(y.data()));
   });
   test("a launch that may overlap must wait for the one before", [] {
     Device device(80, true);
@@ -168,10 +169,12 @@ void test_findings() {
   test("mistakes with mbarriers", [] {
     Device device(90);
     const Buffer<char> x(device.stream, 16);
-    check_finding(device, nobody_copies, {1, 64, 8}, "threads 0-63 wait in mbarrier_wait for parity 0 at findings-test.cpp:");
+    check_finding(device, nobody_copies, {1, 64, 8},
+                  "threads 0-63 wait in mbarrier_wait for parity 0 at findings-test.cpp:");
     check_finding(device, no_barrier_there, {1, 32, 8}, "there is no mbarrier");
     check_finding(device, arrives_too_often, {1, 32, 8}, "more arrivals than the barrier counts");
-    check_finding(device, leaves_copies, {1, 32, 32}, emulator::settings().lazy_copies ? "ended while bulk copies" : "", x.data());
+    check_finding(device, leaves_copies, {1, 32, 32},
+                  emulator::settings().lazy_copies ? "ended while bulk copies" : "", x.data());
     Device old;
     check_finding(old, nobody_copies, {1, 64, 8}, "mbarrier_init needs architecture 90");
   });

@@ -51,16 +51,19 @@ void check_pipeline() {
   constexpr int kPieces = 7;
   const std::vector<float> x = random_values<float>(kPieces * 256, 3);
   const Buffer<float> from(device.stream, x), to(device.stream, kPieces * 256);
-  launch(device.execution, add_one<kStages>, {1, 128, kStages * (1024 + 16)}, from.data(), to.data(), kPieces);
+  launch(device.execution, add_one<kStages>, {1, 128, kStages * (1024 + 16)}, from.data(), to.data(),
+         kPieces);
   std::vector<float> want = x;
   for (float& value : want) value += 1.0f;
   CHECK(same_bits(to.values(), want));
 }
 
 // One box, as it lies in shared memory.
-__global__ void fetch_box(const __grid_constant__ TensorMap map, int column, int row, uint32_t* y, int bytes) {
+__global__ void fetch_box(const __grid_constant__ TensorMap map, int column, int row, uint32_t* y,
+                          int bytes) {
   char* shared = dynamic_shared<char>();
-  const uint32_t box = ptx::shared_address(shared), barrier = box + static_cast<uint32_t>((bytes + 1023) / 1024 * 1024);
+  const uint32_t box = ptx::shared_address(shared),
+                 barrier = box + static_cast<uint32_t>((bytes + 1023) / 1024 * 1024);
   if (threadIdx.x == 0) {
     ptx::mbarrier_init(barrier, 1);
     ptx::fence_mbarrier_init();
@@ -83,11 +86,13 @@ struct Box {
 void check_box(int rows, int cols, int stride, Box box) {
   Device device(90);
   std::vector<uint16_t> x;
-  for (int i = 0; i < (rows - 1) * stride + cols; ++i) x.push_back(static_cast<uint16_t>(i * 40503u >> 3 | 1));
+  for (int i = 0; i < (rows - 1) * stride + cols; ++i)
+    x.push_back(static_cast<uint16_t>(i * 40503u >> 3 | 1));
   const Buffer<uint16_t> from(device.stream, x);
   const int bytes = box.rows * box.cols * 2;
   const Buffer<uint32_t> to(device.stream, bytes / 4);
-  const TensorMap map = ptx::tensor_map(DType::kBF16, from.data(), rows, cols, stride * 2, box.rows, box.cols);
+  const TensorMap map =
+      ptx::tensor_map(DType::kBF16, from.data(), rows, cols, stride * 2, box.rows, box.cols);
   launch(device.execution, fetch_box, {1, 64, (bytes + 1023) / 1024 * 1024 + 8}, map, box.column, box.row,
          to.data(), bytes);
   const std::vector<uint32_t> y = to.values();

@@ -80,7 +80,9 @@ void check_load_matrices() {
   const std::vector<uint32_t> y = to.values();
   int wrong = 0;
   for (size_t warp = 0; warp < 4; ++warp) {
-    const auto at = [&](size_t matrix, size_t row, size_t col) { return x[(8 * matrix + row) * 32 + 8 * warp + col]; };
+    const auto at = [&](size_t matrix, size_t row, size_t col) {
+      return x[(8 * matrix + row) * 32 + 8 * warp + col];
+    };
     for (size_t lane = 0; lane < 32; ++lane) {
       const size_t g = lane / 4, t = lane % 4;
       for (size_t way = 0; way < 12; ++way) {
@@ -152,7 +154,8 @@ void test_matrices() {
     const Buffer<float> y(device.stream, 4);
     launch(device.execution, special_numbers, {1, 4}, y.data());
     const std::vector<float> values = y.values();
-    CHECK(std::isnan(values[0]) && std::isinf(values[1]) && values[2] == 0 && std::fabs(values[3] - 8) < 1e-5f);
+    CHECK(std::isnan(values[0]) && std::isinf(values[1]) && values[2] == 0 &&
+          std::fabs(values[3] - 8) < 1e-5f);
   });
   test("loads of streams", [] {
     Device device;

@@ -11,7 +11,8 @@ namespace {
 // The value of 16 bits from the formats' definition.
 double value_of(uint16_t bits, int exponent_bits) {
   const int mantissa_bits = 15 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1;
-  const int exponent = bits >> mantissa_bits & ((1 << exponent_bits) - 1), mantissa = bits & ((1 << mantissa_bits) - 1);
+  const int exponent = bits >> mantissa_bits & ((1 << exponent_bits) - 1),
+            mantissa = bits & ((1 << mantissa_bits) - 1);
   const double sign = bits & 0x8000 ? -1 : 1;
   if (exponent == (1 << exponent_bits) - 1) return mantissa != 0 ? NAN : sign * INFINITY;
   if (exponent == 0) return sign * std::ldexp(mantissa, 1 - bias - mantissa_bits);
@@ -37,7 +38,8 @@ void check_narrowing(uint16_t infinity) {
     const uint16_t low = static_cast<uint16_t>(bits), high = static_cast<uint16_t>(bits + 1);
     const float below = to_float(T{low});
     // What would come after the largest finite number decides where infinity begins.
-    const double above = high == infinity ? 2.0 * below - to_float(T{static_cast<uint16_t>(bits - 1)}) : to_float(T{high});
+    const double above =
+        high == infinity ? 2.0 * below - to_float(T{static_cast<uint16_t>(bits - 1)}) : to_float(T{high});
     const float middle = static_cast<float>((below + above) / 2);
     const uint16_t even = low & 1 ? high : low;
     wrong += from_float<T>(below).bits != low;

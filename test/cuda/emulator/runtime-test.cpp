@@ -132,8 +132,10 @@ void test_wrong_memory() {
   std::byte* unpinned = reinterpret_cast<std::byte*>(plain);
   CHECK(error_of([&] { device.stream.copy_to_device(x.bytes(), unpinned, 16); }).kind == ErrorKind::kDevice);
   CHECK(error_of([&] { device.stream.copy_to_host(unpinned, x.bytes(), 16); }).kind == ErrorKind::kDevice);
-  CHECK(error_of([&] { device.stream.copy_to_device(x.bytes(), host.bytes(), 20); }).kind == ErrorKind::kDevice);
-  CHECK(error_of([&] { device.stream.copy_to_device(host.bytes(), host.bytes(), 16); }).kind == ErrorKind::kDevice);
+  CHECK(error_of([&] { device.stream.copy_to_device(x.bytes(), host.bytes(), 20); }).kind ==
+        ErrorKind::kDevice);
+  CHECK(error_of([&] { device.stream.copy_to_device(host.bytes(), host.bytes(), 16); }).kind ==
+        ErrorKind::kDevice);
   CHECK(error_of([&] { release(0, host.bytes()); }).kind == ErrorKind::kDevice);
   Stream other(1);
   CHECK(error_of([&] { other.fill(x.bytes(), 0, 16); }).kind == ErrorKind::kDevice);

@@ -49,7 +49,8 @@ __global__ void shared_operands(const void* a, const void* b, float* y) {
       // The tiles of 64 columns of b's rows are kTile apart, its groups of 64 rows two of them.
       const uint32_t column = static_cast<uint32_t>(k / 4 * kTile + k % 4 * 32);
       const uint64_t a_at = ptx::matrix_descriptor(at + column, 16, 1024);
-      const uint64_t b_at = ptx::matrix_descriptor(at + 2 * kTile + static_cast<uint32_t>(k / 4 * kTilesB * kTile + k % 4 * 32), 16, 1024);
+      const uint64_t b_at = ptx::matrix_descriptor(
+          at + 2 * kTile + static_cast<uint32_t>(k / 4 * kTilesB * kTile + k % 4 * 32), 16, 1024);
       ptx::wgmma<T, N>(d, a_at, b_at, twice > 0 || k > 0);
     }
     ptx::wgmma_commit();
@@ -113,8 +114,9 @@ __global__ void register_operand(const T* a, const void* b, float* y) {
   ptx::pin(d);
   ptx::wgmma_fence();
   for (int k = 0; k < 4; ++k) {
-    const uint64_t b_at = kTransposeB ? ptx::matrix_descriptor(at + static_cast<uint32_t>(k * 2048), kTile, 1024)
-                                      : ptx::matrix_descriptor(at + static_cast<uint32_t>(k * 32), 16, 1024);
+    const uint64_t b_at = kTransposeB
+                              ? ptx::matrix_descriptor(at + static_cast<uint32_t>(k * 2048), kTile, 1024)
+                              : ptx::matrix_descriptor(at + static_cast<uint32_t>(k * 32), 16, 1024);
     ptx::wgmma<T, N, kTransposeB>(d, af[k], b_at, true);
   }
   ptx::wgmma_commit();
@@ -131,7 +133,8 @@ void check_register_operand() {
   if (kTransposeB) {
     std::vector<T> transposed(static_cast<size_t>((N + 63) / 64 * 64) * 64, T{0});
     for (int n = 0; n < N; ++n) {
-      for (int k = 0; k < 64; ++k) transposed[static_cast<size_t>(k * ((N + 63) / 64 * 64) + n)] = b[static_cast<size_t>(n * 64 + k)];
+      for (int k = 0; k < 64; ++k)
+        transposed[static_cast<size_t>(k * ((N + 63) / 64 * 64) + n)] = b[static_cast<size_t>(n * 64 + k)];
     }
     put_tiles(b_tiles, transposed, 64, (N + 63) / 64 * 64);
   } else {
@@ -139,8 +142,8 @@ void check_register_operand() {
   }
   const Buffer<T> from_a(device.stream, a), from_b(device.stream, b_tiles);
   const Buffer<float> to(device.stream, 64 * N);
-  launch(device.execution, register_operand<T, N, kTransposeB>, {1, 128, static_cast<int>(b_tiles.size() * 2)},
-         from_a.data(), from_b.data(), to.data());
+  launch(device.execution, register_operand<T, N, kTransposeB>,
+         {1, 128, static_cast<int>(b_tiles.size() * 2)}, from_a.data(), from_b.data(), to.data());
   std::vector<float> want(64 * N, 1.0f);
   multiply(want, a, b, 64, N, 64);
   CHECK(same_bits(to.values(), want));

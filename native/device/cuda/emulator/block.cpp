@@ -11,62 +11,13 @@
 #include "device/cuda/emulator/copies.h"
 #include "device/cuda/emulator/grid.h"
 #include "device/cuda/emulator/products.h"
+#include "device/cuda/emulator/report.h"
 
 namespace kvasir::cuda::emulator {
 
 namespace {
 
 constexpr uint32_t kSharedBase = 1024;  // so that 0 is no address
-
-std::string text(uint3 v) {
-  return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
-}
-
-// Threads as ranges: 0-31, 64.
-class Ranges {
- public:
-  void add(int i) {
-    if (last_ >= 0 && i == last_ + 1) {
-      last_ = i;
-      return;
-    }
-    flush();
-    first_ = last_ = i;
-  }
-  std::string text() {
-    flush();
-    last_ = -1;
-    return text_;
-  }
-
- private:
-  void flush() {
-    if (last_ < 0) return;
-    if (!text_.empty()) text_ += ", ";
-    text_ += std::to_string(first_);
-    if (last_ > first_) text_ += "-" + std::to_string(last_);
-  }
-  int first_ = 0, last_ = -1;
-  std::string text_;
-};
-
-std::string lanes_text(uint32_t lanes) {
-  Ranges ranges;
-  for (int lane = 0; lane < 32; ++lane) {
-    if (lanes >> lane & 1) ranges.add(lane);
-  }
-  return ranges.text();
-}
-
-std::string threads_text(const Warp* warps, int num_warps, const uint32_t* lanes) {
-  Ranges ranges;
-  for (int w = 0; w < num_warps; ++w) {
-    for (int lane = 0; lane < 32; ++lane) {
-      if (lanes[w] >> lane & 1) ranges.add(warps[w].index * 32 + lane);
-    }
-  }
-  return ranges.text();
-}
 
 }  // namespace
 
@@ -85,7 +36,12 @@ void fail(const std::string& message, Site site) {
                 text(t.block->index) + ")");
 }
 
-Block::Block() : copies(std::make_unique<Copies>()), products(std::make_unique<Products>()), threads_(new Thread[Stacks::kCount]), stacks_(threads_.get()), warp_storage_(new Warp[32]) {
+Block::Block()
+    : copies(std::make_unique<Copies>()),
+      products(std::make_unique<Products>()),
+      threads_(new Thread[Stacks::kCount]),
+      stacks_(threads_.get()),
+      warp_storage_(new Warp[32]) {
   std::memset(barriers, 0, sizeof barriers);
   warps = warp_storage_.get();
   arena = nullptr;
@@ -106,12 +62,11 @@ void Block::allocate_arena(int64_t bytes) {
 void Block::set_up(const Launch& l, uint3 block_index) {
   launch = &l;
   index = block_index;
-  size = l.grid.block;
-  grid_size = l.grid.grid;
+  size = l.grid().block;
+  grid_size = l.grid().grid;
   num_threads_ = live_ = static_cast<int>(size.x * size.y * size.z);
   num_warps = (num_threads_ + 31) / 32;
-  const uint64_t linear =
-      (static_cast<uint64_t>(index.z) * grid_size.y + index.y) * grid_size.x + index.x;
+  const uint64_t linear = (static_cast<uint64_t>(index.z) * grid_size.y + index.y) * grid_size.x + index.x;
   in_order_ = l.seed == 0;
   random = Random(l.seed * 1000003 + l.number * 8191 + linear);
   until_preempted_ = 1 + static_cast<int>(random.below(64));
@@ -119,6 +74,7 @@ void Block::set_up(const Launch& l, uint3 block_index) {
     b.arrived = 0;
     std::memset(b.waiting, 0, sizeof b.waiting);
   }
+  std::memset(at_gate_, 0, sizeof at_gate_);
   copies->reset(*this);
   products->reset(*this);
   for (int w = 0; w < num_warps; ++w) {
@@ -134,6 +90,7 @@ void Block::set_up(const Launch& l, uint3 block_index) {
     warp.next_token = 0;
   }
   ready_warps_ = 0xffffffffu >> (32 - num_warps);
+  stacks_.prepare(num_threads_);
   uint3 at{0, 0, 0};
   for (int i = 0; i < num_threads_; ++i) {
     Thread& t = threads_[i];
@@ -155,14 +112,15 @@ void Block::set_up(const Launch& l, uint3 block_index) {
   }
 }
 
-void Block::run(const Launch& l, uint3 block_index) {
+void Block::run(const Launch& l, uint3 block_index, Gate* gate) {
   preparation_.run([&] {
     acquire(ended_);
-    allocate_arena(l.grid.shared_bytes);
+    allocate_arena(l.grid().shared_bytes);
     if (arena != nullptr) std::memset(arena, 0xff, static_cast<size_t>(arena_bytes_));  // NaN in every type
     release(started_);
   });
   set_up(l, block_index);
+  gate_ = gate;
   main_.adopt_current();
   Warp& first = in_order_ ? warps[0] : *random_ready_warp();
   Thread* t = next_ready(&first);
@@ -184,11 +142,11 @@ void Block::enter(void* argument) {
   Block& block = *t.block;
   t.context.entered();
   acquire(block.started_);
-  acquire(*block.launch->asked);
-  if (!block.launch->overlap) acquire(*block.launch->before);
+  acquire(block.launch->asked);
+  if (!block.launch->call().overlap) acquire(block.launch->before);
   std::string failure;
   try {
-    (*block.launch->kernel)();
+    block.launch->call().kernel();
   } catch (const Failure& thrown) {
     failure = thrown.message;
   } catch (const std::exception& thrown) {
@@ -214,7 +172,7 @@ void Block::end_thread(Thread& t) {
   Barrier& all = barriers[0];
   if (all.arrived > 0 && all.arrived == live_) complete(all);
   Thread* next = next_ready(t.warp);
-  while (next == nullptr && live_ > 0 && copies->finish_one()) next = next_ready(t.warp);
+  while (next == nullptr && live_ > 0 && unblock()) next = next_ready(t.warp);
   if (next != nullptr && failure_.empty()) t.context.jump_to(next->context);
   if (live_ > 0 && failure_.empty()) failure_ = deadlock();
   t.context.jump_to(main_);
@@ -252,9 +210,7 @@ Thread* Block::next_ready(Warp* last) {
   return &w->threads[lane];
 }
 
-void Block::switch_to(Thread& from, Thread& to) {
-  from.context.jump_to(to.context);
-}
+void Block::switch_to(Thread& from, Thread& to) { from.context.jump_to(to.context); }
 
 void Block::wait(const char* what, Site site) {
   Thread& t = current();
@@ -262,11 +218,33 @@ void Block::wait(const char* what, Site site) {
   t.waiting_at = site;
   Thread* next = next_ready(t.warp);
   while (next == nullptr) {
-    if (!copies->finish_one()) throw Failure(deadlock());
+    if (!unblock()) throw Failure(deadlock());
     next = next_ready(t.warp);
   }
   if (next != &t) switch_to(t, *next);
   t.waiting_for = nullptr;
+}
+
+// Lets somebody go on when all wait; false if nothing can.
+bool Block::unblock() {
+  if (copies->finish_one()) return true;
+  if (gate_ == nullptr) return false;
+  uint32_t waiting = 0;
+  for (int w = 0; w < num_warps; ++w) waiting |= at_gate_[w];
+  if (waiting == 0 || !gate_->pass()) return false;
+  gate_ = nullptr;
+  for (int w = 0; w < num_warps; ++w) wake(warps[w], std::exchange(at_gate_[w], 0u));
+  return true;
+}
+
+void Block::wait_for_predecessor(Site site) {
+  launch->waited_for_predecessor.store(true, std::memory_order_relaxed);
+  const Thread& t = current();
+  if (gate_ != nullptr) {
+    at_gate_[t.warp->index] |= t.bit;
+    wait("wait_for_predecessor", site);
+  }
+  acquire(launch->before);
 }
 
 void Block::wake(Warp& warp, uint32_t lanes) {
@@ -287,43 +265,6 @@ void Block::maybe_preempt() {
   ready_warps_ = ready;
   wake(*t.warp, t.bit);
   switch_to(t, *next_ready(w));
-}
-
-void Block::meet(Meeting meeting, uint32_t mask, void* operand, const char* what, bool any_site, Site site) {
-  Thread& t = current();
-  Warp& w = *t.warp;
-  if ((mask & t.bit) == 0) fail(std::string(what) + " with a mask that lacks the caller", site);
-  mask &= w.existing;
-  w.operands[std::countr_zero(t.bit)] = operand;
-  Warp::Open* open = nullptr;
-  for (int i = 0; i < w.num_open; ++i) {
-    Warp::Open& other = w.open[i];
-    if (other.mask == mask && other.meeting == meeting && (any_site || same(other.site, site))) {
-      open = &other;
-    } else if ((other.mask & t.bit) != 0 && (other.arrived & mask) != 0) {
-      // They wait for this lane, and it is about to wait for them.
-      fail("the warp diverged: lanes " + lanes_text(other.arrived) + " wait at " + text(other.site) + " in " +
-               w.threads[std::countr_zero(other.arrived)].waiting_for + " for lanes " + lanes_text(other.mask) +
-               ", lane " + lanes_text(t.bit) + " came to " + what + " for lanes " + lanes_text(mask),
-           site);
-    }
-  }
-  if (open == nullptr) {
-    open = &w.open[w.num_open++];
-    *open = {meeting, mask, 0, site, w.next_token++ % 64};
-  }
-  const int token = open->token;
-  if (any_site) release(w.tokens[token]);
-  open->arrived |= t.bit;
-  if (open->arrived == mask) {
-    *open = w.open[--w.num_open];
-    if (meeting != nullptr) meeting(w.operands, mask);
-    wake(w, mask & ~t.bit);
-    maybe_preempt();
-  } else {
-    wait(what, site);
-  }
-  if (any_site) acquire(w.tokens[token]);
 }
 
 int Block::barrier(int id, int threads, bool waits, int value, const char* what, Site site) {
@@ -381,8 +322,9 @@ void Block::complete(Barrier& b) {
 char* Block::shared(uint32_t address, int64_t bytes, int64_t alignment, const char* what, Site site) {
   const int64_t offset = static_cast<int64_t>(address) - kSharedBase;
   if (offset < 0 || offset + bytes > arena_bytes_) {
-    fail(std::string(what) + ": bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes - 1) +
-             " of dynamic shared memory, which has " + std::to_string(arena_bytes_),
+    fail(std::string(what) + ": bytes " + std::to_string(offset) + " to " +
+             std::to_string(offset + bytes - 1) + " of dynamic shared memory, which has " +
+             std::to_string(arena_bytes_),
          site);
   }
   if (offset % alignment != 0) {
@@ -406,7 +348,8 @@ std::string Block::deadlock() const {
   for (int i = 0; i < num_threads_; ++i) {
     const Thread& t = threads_[i];
     const bool ended = t.warp->ended & t.bit;
-    groups[ended ? "have ended" : std::string("wait in ") + t.waiting_for + " at " + text(t.waiting_at)].add(i);
+    groups[ended ? "have ended" : std::string("wait in ") + t.waiting_for + " at " + text(t.waiting_at)].add(
+        i);
   }
   std::string message = "deadlock in block " + text(index);
   const char* separator = ": ";

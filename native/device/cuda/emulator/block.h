@@ -121,7 +121,15 @@ class Random {
 };
 
 // What all blocks of a launch have in common.
-struct Launch;
+class Launch;
+
+// Where a block that began early waits for the launch before it.
+class Gate {
+ public:
+  virtual ~Gate() = default;
+  // False: the block is given up.
+  virtual bool pass() = 0;
+};
 
 class Block {
  public:
@@ -130,8 +138,9 @@ class Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
-  // Runs all threads of a block to their end. Throws Failure.
-  void run(const Launch& launch, uint3 index);
+  // Runs all threads of a block to their end, those that wait for the predecessor after `gate`, which may be
+  // null. Throws Failure.
+  void run(const Launch& launch, uint3 index, Gate* gate);
 
   // For the running thread, called by the functions of language.h and ptx.h.
 
@@ -143,6 +152,7 @@ class Block {
   // Waits for somebody to call wake(). The thread's waiting_for is what deadlocks are reported with.
   void wait(const char* what, Site site);
   void wake(Warp& warp, uint32_t lanes);
+  void wait_for_predecessor(Site site);
   // A place where another warp may go on.
   void maybe_preempt();
   // Tells the sanitizer that the block's end comes after this.
@@ -167,6 +177,7 @@ class Block {
   void allocate_arena(int64_t bytes);
   void end_thread(Thread& t);
   void complete(Barrier& b);
+  bool unblock();
   Thread* next_ready(Warp* last);
   Warp* random_ready_warp();
   void switch_to(Thread& from, Thread& to);
@@ -181,6 +192,8 @@ class Block {
   uint32_t ready_warps_;  // that have ready lanes
   bool in_order_;
   int until_preempted_;
+  Gate* gate_ = nullptr;       // null when the block has passed it
+  uint32_t at_gate_[32] = {};  // lanes of each warp
   std::string failure_;
   bool gave_up_ = false;  // the last block's threads were left in the middle
   int64_t arena_bytes_ = -1;

@@ -6,7 +6,7 @@
 
 // Saves what a called function must keep, changes stacks, restores. Where all threads run the same code, the
 // processor predicts the final `ret`.
-#if defined(__x86_64__)
+#if KVASIR_OWN_SWITCH
 asm(R"(
 .text
 .p2align 4
@@ -55,11 +55,15 @@ namespace kvasir::cuda::emulator {
 
 Stacks::Stacks(void* owner) {
   constexpr uintptr_t kAll = kCount * kBytes;
-  mapping_ = mmap(nullptr, 2 * kAll, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  mapping_ =
+      mmap(nullptr, 2 * kAll, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping_ == MAP_FAILED) throw std::bad_alloc();
   base_ = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(mapping_) + kAll - 1) & ~(kAll - 1));
   *reinterpret_cast<void**>(base_) = owner;
-  for (int i = 0; i < kCount; ++i) mprotect(bottom(i) - kPageBytes, kPageBytes, PROT_NONE);
+}
+
+void Stacks::prepare(int count) {
+  for (; prepared_ < count; ++prepared_) mprotect(bottom(prepared_) - kPageBytes, kPageBytes, PROT_NONE);
 }
 
 Stacks::~Stacks() { munmap(mapping_, 2 * kCount * kBytes); }
@@ -91,10 +95,11 @@ void Context::prepare(char* stack_bottom, size_t stack_bytes, void (*entry)(void
   if (!owns_fiber_) fiber_ = __tsan_create_fiber(0);
   owns_fiber_ = true;
 #endif
-#if defined(__x86_64__)
+#if KVASIR_OWN_SWITCH
   // As kvasir_emulator_switch pops them: r15 r14 r13 r12 rbx rbp, then where to go; above it 0, where no
   // caller is. A multiple of 64 is aligned as calls need it.
-  void** top = reinterpret_cast<void**>((reinterpret_cast<uintptr_t>(stack_bottom) + stack_bytes) / 64 * 64 - 64);
+  void** top =
+      reinterpret_cast<void**>((reinterpret_cast<uintptr_t>(stack_bottom) + stack_bytes) / 64 * 64 - 64);
   top[0] = nullptr;
   void** frame = top - 7;
   frame[0] = frame[1] = frame[4] = frame[5] = nullptr;
@@ -110,11 +115,12 @@ void Context::prepare(char* stack_bottom, size_t stack_bytes, void (*entry)(void
   // makecontext passes ints.
   const uintptr_t function = reinterpret_cast<uintptr_t>(entry), data = reinterpret_cast<uintptr_t>(argument);
   auto unpack = +[](unsigned f1, unsigned f0, unsigned d1, unsigned d0) {
-    reinterpret_cast<void (*)(void*)>(static_cast<uintptr_t>(f1) << 32 | f0)(
-        reinterpret_cast<void*>(static_cast<uintptr_t>(d1) << 32 | d0));
+    reinterpret_cast<void (*)(void*)>(static_cast<uintptr_t>(f1) << 32 |
+                                      f0)(reinterpret_cast<void*>(static_cast<uintptr_t>(d1) << 32 | d0));
   };
   makecontext(&context_, reinterpret_cast<void (*)()>(unpack), 4, static_cast<unsigned>(function >> 32),
-              static_cast<unsigned>(function), static_cast<unsigned>(data >> 32), static_cast<unsigned>(data));
+              static_cast<unsigned>(function), static_cast<unsigned>(data >> 32),
+              static_cast<unsigned>(data));
 #endif
 }
 
@@ -151,7 +157,7 @@ void Context::jump_to(Context& to) {
 #if KVASIR_THREAD_SANITIZER
   __tsan_switch_to_fiber(to.fiber_, __tsan_switch_to_fiber_no_sync);
 #endif
-#if defined(__x86_64__)
+#if KVASIR_OWN_SWITCH
   kvasir_emulator_switch(&stack_pointer_, to.stack_pointer_);
 #else
   swapcontext(&context_, &to.context_);

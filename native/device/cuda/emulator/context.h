@@ -5,7 +5,11 @@
 
 #include "device/cuda/emulator/sanitizers.h"
 
-#if !defined(__x86_64__)
+// Elsewhere, or for a test, switches are ucontext's: several times slower.
+#if defined(__x86_64__) && !defined(KVASIR_EMULATOR_UCONTEXT)
+#define KVASIR_OWN_SWITCH 1
+#else
+#define KVASIR_OWN_SWITCH 0
 #include <ucontext.h>
 #endif
 
@@ -28,6 +32,8 @@ class Stacks {
   static void* owner() { return *reinterpret_cast<void**>(pointer() & ~(kCount * kBytes - 1)); }
   static int index() { return static_cast<int>(pointer() % (kCount * kBytes) / kBytes); }
 
+  // Makes the first `count` stacks usable.
+  void prepare(int count);
   // The lowest usable address of a stack, and how much there is; below it is a page that nobody may touch.
   char* bottom(int i) const { return base_ + i * kBytes + 2 * kPageBytes; }
   static constexpr size_t kUsableBytes = kBytes - 8192;
@@ -50,6 +56,7 @@ class Stacks {
 
   char* base_;
   void* mapping_;
+  int prepared_ = 0;
 };
 
 // A thread of control for ThreadSanitizer alone: what run() does is not the caller's doing.
@@ -103,7 +110,7 @@ class Context {
   void jump_to(Context& to);
 
  private:
-#if defined(__x86_64__)
+#if KVASIR_OWN_SWITCH
   void* stack_pointer_ = nullptr;
 #else
   ucontext_t context_;

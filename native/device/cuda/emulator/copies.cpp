@@ -17,7 +17,8 @@ constexpr uint32_t kBarrierMagic = 0xba881e80;
 constexpr size_t kMaxBarriers = 256;
 
 // Not memcpy, which ThreadSanitizer watches wherever it is called from.
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) void move(char* to, const char* from, int bytes) {
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void move(char* to, const char* from,
+                                                                        int bytes) {
 #if KVASIR_THREAD_SANITIZER
   note_read(from, static_cast<size_t>(bytes));
   note_write(to, static_cast<size_t>(bytes));
@@ -46,9 +47,10 @@ void Copies::reset(Block& block) {
 }
 
 void Copies::init(uint32_t barrier, int count, Site site) {
-  if (block_->launch->architecture < 90) fail("mbarrier_init needs architecture 90", site);
+  if (block_->launch->call().architecture < 90) fail("mbarrier_init needs architecture 90", site);
   char* place = block_->shared(barrier, 8, 8, "mbarrier_init", site);
-  if (count < 1 || count > (1 << 20) - 1) fail("mbarrier_init of " + std::to_string(count) + " arrivals", site);
+  if (count < 1 || count > (1 << 20) - 1)
+    fail("mbarrier_init of " + std::to_string(count) + " arrivals", site);
   MBarrier* b = nullptr;
   for (MBarrier& other : barriers_) {
     if (other.address == barrier) b = &other;
@@ -67,7 +69,7 @@ void Copies::init(uint32_t barrier, int count, Site site) {
 }
 
 Copies::MBarrier& Copies::find(uint32_t barrier, const char* what, Site site) {
-  if (block_->launch->architecture < 90) fail(std::string(what) + " needs architecture 90", site);
+  if (block_->launch->call().architecture < 90) fail(std::string(what) + " needs architecture 90", site);
   const char* place = block_->shared(barrier, 8, 8, what, site);
   note_read(place, 8);
   uint32_t words[2];
@@ -127,7 +129,9 @@ void Copies::bulk(uint32_t to, const void* from, uint32_t bytes, uint32_t barrie
 void Copies::tensor(uint32_t to, const TensorMap& map, int column, int row, uint32_t barrier, Site site) {
   MBarrier& b = find(barrier, "copy_tensor", site);
   if (map.magic != kTensorMapMagic) fail("copy_tensor: the tensor map was not made by tensor_map", site);
-  const auto clamp = [](int64_t x, int64_t most) { return static_cast<int>(x < 0 ? 0 : x < most ? x : most); };
+  const auto clamp = [](int64_t x, int64_t most) {
+    return static_cast<int>(x < 0 ? 0 : x < most ? x : most);
+  };
   Copy copy{};
   copy.rows = map.box_rows;
   copy.row_bytes = map.box_cols * map.element_bytes;
@@ -189,7 +193,8 @@ void Copies::move_all(const Copy& copy) {
 
 bool Copies::finish_one() {
   if (pending_.empty()) return false;
-  const size_t i = block_->launch->seed == 0 ? 0 : block_->random.below(static_cast<uint32_t>(pending_.size()));
+  const size_t i =
+      block_->launch->seed == 0 ? 0 : block_->random.below(static_cast<uint32_t>(pending_.size()));
   const Copy copy = pending_[i];
   {
     const Unwatched own_memory;

@@ -41,9 +41,9 @@ class Copies {
     char* to;
     const char* from;  // the first row, null for none
     int64_t from_stride;
-    int rows, row_bytes;              // of the destination
-    int first_row, last_row;          // that exist in the matrix
-    int first_byte, last_byte;        // of each row that exist
+    int rows, row_bytes;        // of the destination
+    int first_row, last_row;    // that exist in the matrix
+    int first_byte, last_byte;  // of each row that exist
     bool swizzled;
     uint32_t address;
     MBarrier* barrier;

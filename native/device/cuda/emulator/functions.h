@@ -17,7 +17,8 @@ inline int __syncthreads_or(int value, KvasirSite site = KvasirSite::here()) {
   return ::kvasir::cuda::emulator::current().block->barrier(0, 0, true, value, "__syncthreads_or", site) != 0;
 }
 inline int __syncthreads_and(int value, KvasirSite site = KvasirSite::here()) {
-  return ::kvasir::cuda::emulator::current().block->barrier(0, 0, true, value == 0, "__syncthreads_and", site) == 0;
+  return ::kvasir::cuda::emulator::current().block->barrier(0, 0, true, value == 0, "__syncthreads_and",
+                                                            site) == 0;
 }
 inline void __syncwarp(uint32_t mask = 0xffffffffu, KvasirSite site = KvasirSite::here()) {
   ::kvasir::cuda::emulator::current().block->meet(nullptr, mask, nullptr, "__syncwarp", true, site);
@@ -26,7 +27,9 @@ inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
 inline void __nanosleep(unsigned) {}
-[[noreturn]] inline void __trap(KvasirSite site = KvasirSite::here()) { ::kvasir::cuda::emulator::fail("__trap", site); }
+[[noreturn]] inline void __trap(KvasirSite site = KvasirSite::here()) {
+  ::kvasir::cuda::emulator::fail("__trap", site);
+}
 
 // Warps.
 
@@ -75,19 +78,22 @@ T __shfl_sync(uint32_t mask, T value, int source, int width = 32, KvasirSite sit
                                                 "__shfl_sync", site);
 }
 template <class T>
-T __shfl_up_sync(uint32_t mask, T value, unsigned delta, int width = 32, KvasirSite site = KvasirSite::here()) {
+T __shfl_up_sync(uint32_t mask, T value, unsigned delta, int width = 32,
+                 KvasirSite site = KvasirSite::here()) {
   const int lane = ::kvasir::cuda::emulator::lane(), in_group = lane & (width - 1);
   const int source = in_group >= static_cast<int>(delta) ? lane - static_cast<int>(delta) : lane;
   return ::kvasir::cuda::emulator::shuffle_from(mask, value, source, "__shfl_up_sync", site);
 }
 template <class T>
-T __shfl_down_sync(uint32_t mask, T value, unsigned delta, int width = 32, KvasirSite site = KvasirSite::here()) {
+T __shfl_down_sync(uint32_t mask, T value, unsigned delta, int width = 32,
+                   KvasirSite site = KvasirSite::here()) {
   const int lane = ::kvasir::cuda::emulator::lane(), in_group = lane & (width - 1);
   const int source = in_group + static_cast<int>(delta) < width ? lane + static_cast<int>(delta) : lane;
   return ::kvasir::cuda::emulator::shuffle_from(mask, value, source, "__shfl_down_sync", site);
 }
 template <class T>
-T __shfl_xor_sync(uint32_t mask, T value, int lane_mask, int width = 32, KvasirSite site = KvasirSite::here()) {
+T __shfl_xor_sync(uint32_t mask, T value, int lane_mask, int width = 32,
+                  KvasirSite site = KvasirSite::here()) {
   const int lane = ::kvasir::cuda::emulator::lane();
   const int wanted = lane ^ lane_mask;
   // Later groups of lanes are out of reach, earlier ones not.
@@ -106,17 +112,18 @@ inline int __all_sync(uint32_t mask, int value, KvasirSite site = KvasirSite::he
 }
 template <class T>
 T __reduce_add_sync(uint32_t mask, T value, KvasirSite site = KvasirSite::here()) {
-  return ::kvasir::cuda::emulator::reduce(mask, value, [](T a, T b) { return a + b; }, "__reduce_add_sync", site);
+  return ::kvasir::cuda::emulator::reduce(
+      mask, value, [](T a, T b) { return a + b; }, "__reduce_add_sync", site);
 }
 template <class T>
 T __reduce_min_sync(uint32_t mask, T value, KvasirSite site = KvasirSite::here()) {
-  return ::kvasir::cuda::emulator::reduce(mask, value, [](T a, T b) { return b < a ? b : a; },
-                                          "__reduce_min_sync", site);
+  return ::kvasir::cuda::emulator::reduce(
+      mask, value, [](T a, T b) { return b < a ? b : a; }, "__reduce_min_sync", site);
 }
 template <class T>
 T __reduce_max_sync(uint32_t mask, T value, KvasirSite site = KvasirSite::here()) {
-  return ::kvasir::cuda::emulator::reduce(mask, value, [](T a, T b) { return a < b ? b : a; },
-                                          "__reduce_max_sync", site);
+  return ::kvasir::cuda::emulator::reduce(
+      mask, value, [](T a, T b) { return a < b ? b : a; }, "__reduce_max_sync", site);
 }
 
 // Atomics. Acquire and release: a fence beside them needs no instruction then.
@@ -171,21 +178,32 @@ inline unsigned atomicInc(unsigned* p, unsigned most) {
   return ::kvasir::cuda::emulator::change(p, [&](unsigned old) { return old >= most ? 0 : old + 1; });
 }
 inline unsigned atomicDec(unsigned* p, unsigned most) {
-  return ::kvasir::cuda::emulator::change(p, [&](unsigned old) { return old == 0 || old > most ? most : old - 1; });
+  return ::kvasir::cuda::emulator::change(
+      p, [&](unsigned old) { return old == 0 || old > most ? most : old - 1; });
 }
 
 // Memory.
 
 template <class T>
-T __ldg(const T* p) { return *p; }
+T __ldg(const T* p) {
+  return *p;
+}
 template <class T>
-T __ldcg(const T* p) { return *p; }
+T __ldcg(const T* p) {
+  return *p;
+}
 template <class T>
-T __ldcs(const T* p) { return *p; }
+T __ldcs(const T* p) {
+  return *p;
+}
 template <class T>
-void __stcg(T* p, std::type_identity_t<T> value) { *p = value; }
+void __stcg(T* p, std::type_identity_t<T> value) {
+  *p = value;
+}
 template <class T>
-void __stcs(T* p, std::type_identity_t<T> value) { *p = value; }
+void __stcs(T* p, std::type_identity_t<T> value) {
+  *p = value;
+}
 
 // Bits.
 

@@ -53,7 +53,8 @@ struct Described {
 // (rows,16), rows of 128 bytes.
 void read_k_major(const Described& from, Half half, double* to, int rows) {
   for (int row = 0; row < rows; ++row) {
-    const uint32_t offset = static_cast<uint32_t>(row / 8) * from.stride + static_cast<uint32_t>(row % 8) * 128;
+    const uint32_t offset =
+        static_cast<uint32_t>(row / 8) * from.stride + static_cast<uint32_t>(row % 8) * 128;
     for (int piece = 0; piece < 2; ++piece) {
       widen8(half, from.piece(offset + 16 * static_cast<uint32_t>(piece)), to + row * kStepK + 8 * piece);
     }
@@ -65,7 +66,8 @@ void read_transposed(const Described& from, Half half, double* to, int n) {
   for (int k = 0; k < kStepK; ++k) {
     const uint32_t offset = static_cast<uint32_t>(k / 8) * from.stride + static_cast<uint32_t>(k % 8) * 128;
     for (int col = 0; col < n; col += 8) {
-      const uint32_t place = static_cast<uint32_t>(col / 64) * from.leading + static_cast<uint32_t>(col % 64) * 2;
+      const uint32_t place =
+          static_cast<uint32_t>(col / 64) * from.leading + static_cast<uint32_t>(col % 64) * 2;
       widen8(half, from.piece(offset + place), to + k * n + col);
     }
   }
@@ -110,14 +112,16 @@ int Products::free_tile(Warpgroup& group, int n) {
   return static_cast<int>(i);
 }
 
-void Products::hold(Warpgroup& group, ThreadState& thread, const Asked& asked, bool first, float* d, Site site) {
+void Products::hold(Warpgroup& group, ThreadState& thread, const Asked& asked, bool first, float* d,
+                    Site site) {
   for (const Held& held : thread.held) {
     if (held.d != d) continue;
     if (held.tile != asked.tile) fail("wgmma: the warpgroup's threads name different accumulators", site);
     return;
   }
   Tile& tile = *group.tiles[static_cast<size_t>(asked.tile)];
-  if (!first && tile.users == kThreads) fail("wgmma: the warpgroup's threads name different accumulators", site);
+  if (!first && tile.users == kThreads)
+    fail("wgmma: the warpgroup's threads name different accumulators", site);
   ++tile.users;
   const Unwatched own_memory;
   thread.held.push_back({d, asked.tile});
@@ -130,8 +134,9 @@ void Products::hold(Warpgroup& group, ThreadState& thread, const Asked& asked, b
 void Products::add(const Product& product, float* d, const uint32_t* a, Site site) {
   const Thread& t = current();
   const int number = t.warp->index / 4;
-  if (block_->launch->architecture / 10 != 9) fail("wgmma needs architecture 90", site);
-  if (threads_.empty() || !threads_[static_cast<size_t>(t.index)].fenced) fail("wgmma without wgmma_fence", site);
+  if (block_->launch->call().architecture / 10 != 9) fail("wgmma needs architecture 90", site);
+  if (threads_.empty() || !threads_[static_cast<size_t>(t.index)].fenced)
+    fail("wgmma without wgmma_fence", site);
   if (4 * number + 4 > block_->num_warps) fail("wgmma in a warpgroup of less than four warps", site);
   Warpgroup& group = groups_[number];
   ThreadState& thread = threads_[static_cast<size_t>(t.index)];

@@ -6,12 +6,6 @@ namespace kvasir::cuda {
 
 namespace emulator {
 
-void wait_for_predecessor() {
-  const Launch& launch = *current().block->launch;
-  launch.waited_for_predecessor.store(true, std::memory_order_relaxed);
-  acquire(*launch.before);
-}
-
 void named_barrier(int id, int threads, bool wait, const char* what, Site site) {
   if (id < 1 || id > 15) fail(std::string(what) + ": barrier " + std::to_string(id), site);
   if (threads < 32 || threads % 32 != 0) {
@@ -27,10 +21,11 @@ namespace ptx {
 TensorMap tensor_map(DType dtype, const void* base, int64_t rows, int64_t cols, int64_t row_stride_bytes,
                      int box_rows, int box_cols) {
   const int64_t size = size_of(dtype), box_bytes = box_cols * size, limit = int64_t{1} << 32;
-  const bool valid = reinterpret_cast<uintptr_t>(base) % 16 == 0 && base != nullptr && rows >= 1 && rows <= limit &&
-                     cols >= 1 && cols <= limit && row_stride_bytes % 16 == 0 && row_stride_bytes >= 1 &&
-                     row_stride_bytes < int64_t{1} << 40 && box_rows >= 1 && box_rows <= 256 && box_cols >= 1 &&
-                     box_cols <= 256 && box_bytes % 16 == 0 && box_bytes <= 128;
+  const bool valid = reinterpret_cast<uintptr_t>(base) % 16 == 0 && base != nullptr && rows >= 1 &&
+                     rows <= limit && cols >= 1 && cols <= limit && row_stride_bytes % 16 == 0 &&
+                     row_stride_bytes >= 1 && row_stride_bytes < int64_t{1} << 40 && box_rows >= 1 &&
+                     box_rows <= 256 && box_cols >= 1 && box_cols <= 256 && box_bytes % 16 == 0 &&
+                     box_bytes <= 128;
   if (!valid) throw Error(ErrorKind::kDevice, "cuTensorMapEncodeTiled: error 1");
   TensorMap map{};
   map.base = static_cast<const char*>(base);

@@ -22,7 +22,7 @@ inline uint32_t shared_address(const void* p, Site site = Site::here()) {
   return current().block->shared_address(p, site);
 }
 
-inline void wait_for_predecessor() { emulator::wait_for_predecessor(); }
+inline void wait_for_predecessor(Site site = Site::here()) { current().block->wait_for_predecessor(site); }
 inline void let_successor_start() {}
 
 inline uint4 load_stream(const void* p) { return *static_cast<const uint4*>(p); }
@@ -56,8 +56,10 @@ void load_matrix(Meeting meeting, uint32_t (&r)[kMatrices], uint32_t address, co
   for (int i = 0; i < kMatrices; ++i) r[i] = operand.registers[i];
 }
 
-inline void store_matrix(Meeting meeting, uint32_t address, const uint32_t (&r)[4], const char* what, Site site) {
-  if (current().block->launch->architecture < 90) fail(std::string(what) + " needs architecture 90", site);
+inline void store_matrix(Meeting meeting, uint32_t address, const uint32_t (&r)[4], const char* what,
+                         Site site) {
+  if (current().block->launch->call().architecture < 90)
+    fail(std::string(what) + " needs architecture 90", site);
   MatrixOperand operand;
   for (int i = 0; i < 4; ++i) operand.registers[i] = r[i];
   current().block->meet(meeting, kWarp, &operand, what, false, site);
@@ -157,7 +159,8 @@ inline void mbarrier_wait(uint32_t barrier, uint32_t parity, Site site = Site::h
 inline void fence_mbarrier_init() {}
 inline void fence_async_proxy() {}
 
-inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier, Site site = Site::here()) {
+inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier,
+                      Site site = Site::here()) {
   current().block->copies->bulk(to, from, bytes, barrier, site);
 }
 inline void copy_tensor(uint32_t to, const TensorMap* map, int column, int row, uint32_t barrier,

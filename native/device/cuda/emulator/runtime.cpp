@@ -38,7 +38,8 @@ const Model& model_of(int device) {
 }
 
 double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 struct Queues {
@@ -62,12 +63,14 @@ std::string name_of(const void* kernel) {
 }
 
 // Host code that reads or writes device memory, in order with the kernels.
-void host_work(Queue& queue, const std::function<void()>& work) {
-  acquire(queue.end);
-  acquire(queue.asked_token);
-  work();
-  release(queue.end);
-  release(queue.asked_token);
+void add_host_work(Queue& queue, std::function<void()> work) {
+  queue.add({nullptr, [work = std::move(work)](Queue& q) {
+               acquire(q.end);
+               acquire(q.asked_token);
+               work();
+               release(q.end);
+               release(q.asked_token);
+             }});
 }
 
 }  // namespace
@@ -89,13 +92,16 @@ void Queue::add(Task task) {
   if (captured_ != nullptr) {
     captured_->push_back(std::move(task));
   } else {
-    tasks_.push_back(std::move(task));
+    tasks_.push_back({std::move(task), std::exchange(next_alone_, false), nullptr});
   }
 }
 
-void Queue::ended(Token& work) {
-  acquire(work);  // for the host, which may free now what the work used
-  release(end);
+// Nothing of a graph begins before what was asked for before it has ended, nor what comes after before it has.
+void Queue::add_graph(const std::vector<Task>& tasks) {
+  std::lock_guard lock(mutex_);
+  next_alone_ = true;
+  for (const Task& task : tasks) add(task);
+  next_alone_ = true;
 }
 
 int64_t Queue::asked() {
@@ -103,14 +109,45 @@ int64_t Queue::asked() {
   return done_ + static_cast<int64_t>(tasks_.size());
 }
 
+// The next task has not begun: launches right after it that may overlap begin.
+void Queue::begin_early() {
+  const size_t most = static_cast<size_t>(settings().early_launches);
+  for (size_t i = 1; i <= most && i < tasks_.size(); ++i) {
+    Waiting& waiting = tasks_[i];
+    const auto& call = waiting.task.call;
+    if (call == nullptr || !call->overlap || waiting.alone || tasks_[i - 1].task.call == nullptr) return;
+    if (waiting.launch == nullptr) waiting.launch = std::make_unique<Launch>(call, asked_token, end);
+    waiting.launch->begin_early();
+  }
+}
+
+void Queue::perform(Waiting& waiting) {
+  const Task& task = waiting.task;
+  if (task.call == nullptr) return task.work(*this);
+  if (waiting.launch == nullptr) waiting.launch = std::make_unique<Launch>(task.call, asked_token, end);
+  Launch& launch = *waiting.launch;
+  const auto note_end = [&] {
+    acquire(launch.ended);  // for the host, which may free now what the kernel used
+    release(end);
+  };
+  try {
+    launch.run();
+  } catch (...) {
+    note_end();
+    throw;
+  }
+  note_end();
+}
+
 void Queue::run(int64_t upto) {
   std::lock_guard lock(mutex_);
   while (!tasks_.empty() && done_ < upto) {
-    const Task task = std::move(tasks_.front());
+    begin_early();
+    Waiting next = std::move(tasks_.front());
     tasks_.pop_front();
     ++done_;
     try {
-      task(*this);
+      perform(next);
     } catch (...) {
       done_ += static_cast<int64_t>(tasks_.size());
       tasks_.clear();
@@ -121,13 +158,15 @@ void Queue::run(int64_t upto) {
 
 void Queue::begin_capture() {
   std::lock_guard lock(mutex_);
-  if (captured_ != nullptr) throw Error(ErrorKind::kDevice, "cudaStreamBeginCapture: the stream is capturing");
+  if (captured_ != nullptr)
+    throw Error(ErrorKind::kDevice, "cudaStreamBeginCapture: the stream is capturing");
   captured_ = std::make_shared<std::vector<Task>>();
 }
 
-std::shared_ptr<std::vector<Queue::Task>> Queue::end_capture() {
+std::shared_ptr<std::vector<Task>> Queue::end_capture() {
   std::lock_guard lock(mutex_);
-  if (captured_ == nullptr) throw Error(ErrorKind::kDevice, "cudaStreamEndCapture: the stream is not capturing");
+  if (captured_ == nullptr)
+    throw Error(ErrorKind::kDevice, "cudaStreamEndCapture: the stream is not capturing");
   return std::exchange(captured_, nullptr);
 }
 
@@ -143,7 +182,8 @@ void finish_streams(int device) {
     try {
       queue->run();
     } catch (...) {
-      queue->add([failure = std::current_exception()](Queue&) { std::rethrow_exception(failure); });
+      queue->add(
+          {nullptr, [failure = std::current_exception()](Queue&) { std::rethrow_exception(failure); }});
     }
   }
 }
@@ -157,26 +197,11 @@ void enqueue(Execution& e, const Grid& grid, const void* kernel, std::function<v
     throw Error(ErrorKind::kDevice, "launch: invalid configuration argument");
   }
   if (grid.shared_bytes < 0 || grid.shared_bytes > model.shared_bytes) {
-    throw Error(ErrorKind::kDevice, "launch: invalid argument, " + std::to_string(grid.shared_bytes) +
-                                        " bytes of shared memory");
+    throw Error(ErrorKind::kDevice,
+                "launch: invalid argument, " + std::to_string(grid.shared_bytes) + " bytes of shared memory");
   }
-  queue.add([grid, overlap = e.overlap, architecture = model.architecture, name = name_of(kernel),
-             call = std::move(call)](Queue& q) {
-    Launch launch{};
-    launch.grid = grid;
-    launch.kernel = &call;
-    launch.architecture = architecture;
-    launch.overlap = overlap;
-    launch.asked = &q.asked_token;
-    launch.before = &q.end;
-    try {
-      run(launch, name);
-    } catch (...) {
-      q.ended(launch.ended);
-      throw;
-    }
-    q.ended(launch.ended);
-  });
+  const Call launch{grid, std::move(call), name_of(kernel), model.architecture, e.overlap};
+  queue.add({std::make_shared<const Call>(launch), nullptr});
 }
 
 }  // namespace emulator
@@ -218,7 +243,8 @@ bool Event::reached() const {
 }
 
 double Event::milliseconds_since(const Event& start) const {
-  if (!reached() || !start.reached()) throw Error(ErrorKind::kDevice, "cudaEventElapsedTime: device not ready");
+  if (!reached() || !start.reached())
+    throw Error(ErrorKind::kDevice, "cudaEventElapsedTime: device not ready");
   return implementation_->state->milliseconds - (*start).state->milliseconds;
 }
 
@@ -241,20 +267,16 @@ void Stream::copy_to_device(std::byte* to, const std::byte* from, int64_t bytes)
 void Stream::copy_to_host(std::byte* to, const std::byte* from, int64_t bytes) {
   emulator::check_device(device_, from, bytes, "copy_to_host");
   emulator::check_pinned(to, bytes, "copy_to_host");
-  implementation_->queue->add([=](Queue& queue) {
-    emulator::host_work(queue, [&] {
-      if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
-    });
+  emulator::add_host_work(*implementation_->queue, [=] {
+    if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
   });
 }
 
 void Stream::copy_on_device(std::byte* to, const std::byte* from, int64_t bytes) {
   emulator::check_device(device_, from, bytes, "copy_on_device");
   emulator::check_device(device_, to, bytes, "copy_on_device");
-  implementation_->queue->add([=](Queue& queue) {
-    emulator::host_work(queue, [&] {
-      if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
-    });
+  emulator::add_host_work(*implementation_->queue, [=] {
+    if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
   });
 }
 
@@ -266,21 +288,17 @@ void Stream::copy_pieces_to_device(std::byte* to, int64_t to_pitch, const std::b
   }
   emulator::check_device(device_, to, (height - 1) * to_pitch + width, "copy_to_device");
   emulator::check_pinned(from, (height - 1) * from_pitch + width, "copy_to_device");
-  implementation_->queue->add([=](Queue& queue) {
-    emulator::host_work(queue, [&] {
-      for (int64_t i = 0; i < height; ++i) {
-        std::memcpy(to + i * to_pitch, from + i * from_pitch, static_cast<size_t>(width));
-      }
-    });
+  emulator::add_host_work(*implementation_->queue, [=] {
+    for (int64_t i = 0; i < height; ++i) {
+      std::memcpy(to + i * to_pitch, from + i * from_pitch, static_cast<size_t>(width));
+    }
   });
 }
 
 void Stream::fill(std::byte* to, uint8_t byte, int64_t bytes) {
   emulator::check_device(device_, to, bytes, "fill");
-  implementation_->queue->add([=](Queue& queue) {
-    emulator::host_work(queue, [&] {
-      if (bytes > 0) std::memset(to, byte, static_cast<size_t>(bytes));
-    });
+  emulator::add_host_work(*implementation_->queue, [=] {
+    if (bytes > 0) std::memset(to, byte, static_cast<size_t>(bytes));
   });
 }
 
@@ -290,17 +308,18 @@ void Stream::record(Event& event) {
   }
   auto state = (*event).state;
   state->reached = false;
-  implementation_->queue->add([state](Queue&) {
-    state->milliseconds = emulator::now_ms();
-    state->reached = true;
-  });
+  implementation_->queue->add({nullptr, [state](Queue&) {
+                                 state->milliseconds = emulator::now_ms();
+                                 state->reached = true;
+                               }});
   (*event).queue = implementation_->queue;
   (*event).number = implementation_->queue->asked();
 }
 
 void Stream::synchronize() {
   if (implementation_->queue->capturing()) {
-    throw Error(ErrorKind::kDevice, "cudaStreamSynchronize: operation not permitted when stream is capturing");
+    throw Error(ErrorKind::kDevice,
+                "cudaStreamSynchronize: operation not permitted when stream is capturing");
   }
   implementation_->queue->run();
 }
@@ -313,8 +332,6 @@ std::unique_ptr<Graph> Stream::end_capture() {
   return std::make_unique<Graph>(std::move(graph));
 }
 
-void Stream::launch(const Graph& graph) {
-  for (const Queue::Task& task : *(*graph).tasks) implementation_->queue->add(task);
-}
+void Stream::launch(const Graph& graph) { implementation_->queue->add_graph(*(*graph).tasks); }
 
 }  // namespace kvasir::cuda

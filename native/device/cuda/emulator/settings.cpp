@@ -43,6 +43,7 @@ Settings& settings() {
       .lazy_copies = lazy_copies(),
       .seed = static_cast<uint64_t>(number_of("KVASIR_EMULATED_SEED", 1)),
       .multiprocessors = static_cast<int>(number_of("KVASIR_EMULATED_MULTIPROCESSORS", 4)),
+      .early_launches = static_cast<int>(number_of("KVASIR_EMULATED_EARLY", 2)),
       .memory_bytes = number_of("KVASIR_EMULATED_MEMORY", int64_t{1} << 30),
   };
   return settings;

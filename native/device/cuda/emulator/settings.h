@@ -10,6 +10,7 @@ struct Settings {
   bool lazy_copies;      // KVASIR_EMULATED_COPIES: lazy (as late as allowed) or eager (as early)
   uint64_t seed;         // KVASIR_EMULATED_SEED: of the order in which threads run; 0 for ascending order
   int multiprocessors;   // KVASIR_EMULATED_MULTIPROCESSORS: that devices say they have
+  int early_launches;    // KVASIR_EMULATED_EARLY: that begin, where they may, before those they wait for
   int64_t memory_bytes;  // KVASIR_EMULATED_MEMORY: of each device
 };
 

@@ -9,26 +9,33 @@
 #include <string>
 #include <vector>
 
+#include "device/cuda/emulator/grid.h"
 #include "device/cuda/emulator/sanitizers.h"
 #include "device/cuda/runtime.h"
 
 namespace kvasir::cuda::emulator {
 
-// What was asked of a stream and is not done. It is done when somebody waits for it, as late as possible: so a
-// buffer that is used again too early, or a wait that is missing, shows.
+class Queue;
+
+// What was asked of a stream: a call of a kernel, or what the host does.
+struct Task {
+  std::shared_ptr<const Call> call;
+  std::function<void(Queue&)> work;
+};
+
+// Tasks that are not done. They are done when somebody waits for them, as late as possible: so a buffer that is
+// used again too early, or a wait that is missing, shows.
 class Queue {
  public:
   explicit Queue(int device);
   ~Queue();
-  using Task = std::function<void(Queue&)>;
 
   // Done later, or kept if the stream is capturing.
   void add(Task task);
+  void add_graph(const std::vector<Task>& tasks);
   // Does everything up to task number `upto`. Throws what went wrong, and forgets the rest then.
   void run(int64_t upto = INT64_MAX);
   int64_t asked();
-  // Tells the sanitizer that what a task started has ended.
-  void ended(Token& work);
 
   void begin_capture();
   std::shared_ptr<std::vector<Task>> end_capture();
@@ -39,9 +46,19 @@ class Queue {
   Token asked_token, end;
 
  private:
+  struct Waiting {
+    Task task;
+    bool alone;                      // does not begin before the one before it has ended
+    std::unique_ptr<Launch> launch;  // that has begun early
+  };
+
+  void begin_early();
+  void perform(Waiting& waiting);
+
   std::recursive_mutex mutex_;
-  std::deque<Task> tasks_;
+  std::deque<Waiting> tasks_;
   int64_t done_ = 0;
+  bool next_alone_ = false;
   std::shared_ptr<std::vector<Task>> captured_;  // null when not capturing
 };
 
@@ -57,7 +74,7 @@ struct Stream::Implementation {
 };
 
 struct Graph::Implementation {
-  std::shared_ptr<std::vector<emulator::Queue::Task>> tasks;
+  std::shared_ptr<std::vector<emulator::Task>> tasks;
 };
 
 struct Event::Implementation {

@@ -2,6 +2,7 @@
 
 // CUDA's vector types.
 
+// clang-format off
 struct char2 { signed char x, y; };
 struct alignas(4) char4 { signed char x, y, z, w; };
 struct uchar2 { unsigned char x, y; };
@@ -22,6 +23,7 @@ struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) double2 { double x, y; };
 struct alignas(16) longlong2 { long long x, y; };
 struct alignas(16) ulonglong2 { unsigned long long x, y; };
+// clang-format on
 
 struct dim3 {
   unsigned x, y, z;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "device/cuda/emulator/multiply.h"
+#include "device/cuda/emulator/report.h"
 
 namespace kvasir::cuda::emulator {
 
@@ -21,6 +22,44 @@ void each(uint32_t lanes, F f) {
 
 }  // namespace
 
+void Block::meet(Meeting meeting, uint32_t mask, void* operand, const char* what, bool any_site, Site site) {
+  Thread& t = current();
+  Warp& w = *t.warp;
+  if ((mask & t.bit) == 0) fail(std::string(what) + " with a mask that lacks the caller", site);
+  mask &= w.existing;
+  w.operands[std::countr_zero(t.bit)] = operand;
+  Warp::Open* open = nullptr;
+  for (int i = 0; i < w.num_open; ++i) {
+    Warp::Open& other = w.open[i];
+    if (other.mask == mask && other.meeting == meeting && (any_site || same(other.site, site))) {
+      open = &other;
+    } else if ((other.mask & t.bit) != 0 && (other.arrived & mask) != 0) {
+      // They wait for this lane, and it is about to wait for them.
+      fail("the warp diverged: lanes " + lanes_text(other.arrived) + " wait at " + text(other.site) + " in " +
+               w.threads[std::countr_zero(other.arrived)].waiting_for + " for lanes " +
+               lanes_text(other.mask) + ", lane " + lanes_text(t.bit) + " came to " + what + " for lanes " +
+               lanes_text(mask),
+           site);
+    }
+  }
+  if (open == nullptr) {
+    open = &w.open[w.num_open++];
+    *open = {meeting, mask, 0, site, w.next_token++ % 64};
+  }
+  const int token = open->token;
+  if (any_site) release(w.tokens[token]);
+  open->arrived |= t.bit;
+  if (open->arrived == mask) {
+    *open = w.open[--w.num_open];
+    if (meeting != nullptr) meeting(w.operands, mask);
+    wake(w, mask & ~t.bit);
+    maybe_preempt();
+  } else {
+    wait(what, site);
+  }
+  if (any_site) acquire(w.tokens[token]);
+}
+
 void shuffle(void* const operands[32], uint32_t lanes) {
   uint64_t values[32];
   each(lanes, [&](int lane) { values[lane] = at<ShuffleOperand>(operands, lane).value; });
@@ -36,14 +75,16 @@ void shuffle(void* const operands[32], uint32_t lanes) {
 
 void ballot(void* const operands[32], uint32_t lanes) {
   uint32_t result = 0;
-  each(lanes, [&](int lane) { result |= static_cast<uint32_t>(at<BallotOperand>(operands, lane).value) << lane; });
+  each(lanes,
+       [&](int lane) { result |= static_cast<uint32_t>(at<BallotOperand>(operands, lane).value) << lane; });
   each(lanes, [&](int lane) { at<BallotOperand>(operands, lane).result = result; });
 }
 
 void gather(void* const operands[32], uint32_t lanes) {
   uint64_t values[32] = {};
   each(lanes, [&](int lane) { values[lane] = at<GatherOperand>(operands, lane).value; });
-  each(lanes, [&](int lane) { std::memcpy(at<GatherOperand>(operands, lane).results, values, sizeof values); });
+  each(lanes,
+       [&](int lane) { std::memcpy(at<GatherOperand>(operands, lane).results, values, sizeof values); });
 }
 
 // In lane order the registers a[j], and b[j], are 8x8 matrices in rows of 16-bit numbers: of A's quarters, and
