@@ -33,9 +33,9 @@ export interface StepHandle {
 type Outputs = Record<string, Float64Array>
 
 const formats = {
-  f32: { largest: 3.4028235677973366e38, halfUnit: 2 ** -24 },
+  f32: { largest: 2 ** 128 - 2 ** 103, halfUnit: 2 ** -24 },
   f16: { largest: 65520, halfUnit: 2 ** -11 },
-  bf16: { largest: 3.3961775292304957e38, halfUnit: 2 ** -8 },
+  bf16: { largest: 2 ** 128 - 2 ** 119, halfUnit: 2 ** -8 },
 }
 
 /** The nearest numbers of a type; what is too large becomes infinity, as in the kernels. */
@@ -194,10 +194,15 @@ export class CaseBuilder {
   ): void {
     const { dtype, shape } = this.#case.graph.values[this.#case.graph.outputs[output]!]!
     const rows = exact[output]!.length / ((shape[1] as number | undefined) ?? 1)
-    if (dtype === 'i32') return this.exact(output, Int32Array.from(exact[output]!), rows)
+    if (dtype === 'i32') {
+      this.exact(output, Int32Array.from(exact[output]!), rows)
+      return
+    }
     const plain = Float32Array.from(rounded[output]!)
-    if (given === undefined && dtype !== 'f32' && sameNumbers(plain, exact[output]!))
-      return this.exact(output, plain, rows)
+    if (given === undefined && dtype !== 'f32' && sameNumbers(plain, exact[output]!)) {
+      this.exact(output, plain, rows)
+      return
+    }
     const bounds = given ?? boundsOf(this.#type, dtype, exact[output]!, plain)
     const expected = Float32Array.from(exact[output]!, (x, i) => (Number.isFinite(plain[i]) ? x : plain[i]!))
     const place = { table: this.#table(expected), tableFirst: 0 }
