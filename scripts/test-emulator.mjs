@@ -130,6 +130,7 @@ const planted = [
   ['shared-past-the-end', 'address', [lazy], says('heap-buffer-overflow')],
   ['static-shared-past-the-end', 'address', [lazy], says('out of bounds for type')],
   ['copy-past-the-end', 'address', [lazy, eager], says('heap-buffer-overflow')],
+  ['overlapped-reads-too-early', 'plain', seeds, isWrong],
   ['overlapped-reads-too-early', 'thread', seeds, isRace],
   ['blocks-overlap', 'thread', seeds, isRace],
 ]

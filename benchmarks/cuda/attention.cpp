@@ -176,17 +176,16 @@ void bench_attention(Machine& machine, const std::string& group, const std::stri
   print(r);
 }
 
-void bench_prefill_attention(Machine& machine, const Selection& wanted) {
+void bench_prefill_attention(Machine& machine, Suite& suite) {
   const int64_t length = machine.tiny() ? 160 : 16'384, H = machine.tiny() ? 2 : 16;
   const std::string tokens = std::to_string(length) + " tokens, " + std::to_string(H) + " heads of ";
   const char* group = "attention over a prompt";
-  if (wanted(group, tokens + "128"))
-    bench_attention(machine, group, tokens + "128", {1, length, length, H, H, 128});
-  const std::string grouped = tokens + "128, 4 share keys";
-  if (!machine.tiny() && wanted(group, grouped))
-    bench_attention(machine, group, grouped, {1, length, length, H, H / 4, 128});
-  if (wanted(group, tokens + "64"))
-    bench_attention(machine, group, tokens + "64", {1, length, length, H, H, 64});
+  auto bench = [&](const std::string& name, int64_t KH, int64_t D) {
+    suite.run(group, name, [&] { bench_attention(machine, group, name, {1, length, length, H, KH, D}); });
+  };
+  bench(tokens + "128", H, 128);
+  if (!machine.tiny()) bench(tokens + "128, 4 share keys", H / 4, 128);
+  bench(tokens + "64", H, 64);
 }
 
 }  // namespace kvasir::benchmark

@@ -17,8 +17,7 @@ namespace kvasir::benchmark {
 namespace {
 
 struct Options {
-  std::string module, programs;
-  Selection wanted;
+  std::string module, programs, filter;
   int device = 0;
   Scale scale = Scale::kFull;
 };
@@ -36,7 +35,7 @@ Options parse(int argc, char** argv) {
     } else if (argument == "--device") {
       options.device = std::stoi(value());
     } else if (argument == "--filter") {
-      options.wanted.filter = value();
+      options.filter = value();
     } else if (argument == "--tiny") {
       options.scale = Scale::kTiny;
     } else if (argument.rfind("--", 0) == 0 || !options.module.empty()) {
@@ -65,35 +64,33 @@ std::shared_ptr<CudaBackend> open(const Options& options) {
   return backend;
 }
 
-// A benchmark that fails leaves the others be.
-template <typename F>
-int attempt(const char* name, const F& body) {
-  try {
-    body();
-    return 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench: %s: %s\n", name, error.what());
-    return 1;
-  }
-}
-
 int run(const Options& options) {
   Machine machine(open(options), options.scale);
-  const Selection& wanted = options.wanted;
-  int failures = 0;
+  Suite suite(options.filter);
   if (options.programs.empty()) {
     std::fprintf(stderr, "bench: models are left out, since --programs is not given\n");
   } else {
-    failures += attempt("models", [&] { bench_models(machine, wanted, options.programs); });
+    bench_models(machine, suite, options.programs);
   }
-  failures += attempt("gaps", [&] { bench_gaps(machine, wanted); });
-  failures += attempt("kernels of a decode step", [&] { bench_decode_kernels(machine, wanted); });
-  failures += attempt("products", [&] { bench_products(machine, wanted); });
-  failures += attempt("attention over a prompt", [&] { bench_prefill_attention(machine, wanted); });
-  return failures == 0 ? 0 : 1;
+  bench_gaps(machine, suite);
+  bench_decode_kernels(machine, suite);
+  bench_products(machine, suite);
+  bench_prefill_attention(machine, suite);
+  return suite.failures() == 0 ? 0 : 1;
 }
 
 }  // namespace
+
+void Suite::run(const std::string& group, const std::string& name, const std::function<void()>& benchmark) {
+  const std::string whole = group + ": " + name;
+  if (whole.find(filter_) == std::string::npos) return;
+  try {
+    benchmark();
+  } catch (const std::exception& error) {
+    failures_++;
+    std::fprintf(stderr, "bench: %s: %s\n", whole.c_str(), error.what());
+  }
+}
 
 }  // namespace kvasir::benchmark
 

@@ -1,30 +1,38 @@
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "machine.h"
 
 namespace kvasir::benchmark {
 
-// Each verifies before it times, and throws Error(kInternal) where a result is wrong. `wanted` tells by a name
-// whether to run.
-struct Selection {
-  std::string filter;
-  bool operator()(const std::string& group, const std::string& name) const {
-    return (group + ": " + name).find(filter) != std::string::npos;
-  }
+// Runs benchmarks whose `group: name` holds a text, one after another: what one throws is told on stderr.
+class Suite {
+ public:
+  explicit Suite(std::string filter) : filter_(std::move(filter)) {}
+
+  void run(const std::string& group, const std::string& name, const std::function<void()>& benchmark);
+  int failures() const { return failures_; }
+
+ private:
+  std::string filter_;
+  int failures_ = 0;
 };
 
+// Each of these verifies before it times, and throws Error(kInternal) where a result is wrong.
+
 // Matrix products: large ones, and those of the 1B model with few rows.
-void bench_products(Machine& machine, const Selection& wanted);
+void bench_products(Machine& machine, Suite& suite);
 // The kernels of a decode step of the 1B model, each alone.
-void bench_decode_kernels(Machine& machine, const Selection& wanted);
+void bench_decode_kernels(Machine& machine, Suite& suite);
 // Attention over a long prompt.
-void bench_prefill_attention(Machine& machine, const Selection& wanted);
+void bench_prefill_attention(Machine& machine, Suite& suite);
 // From one kernel to the next, where neither has anything to do.
-void bench_gaps(Machine& machine, const Selection& wanted);
+void bench_gaps(Machine& machine, Suite& suite);
 // Whole models from `programs`, a file of scripts/write-vectors.mjs.
-void bench_models(Machine& machine, const Selection& wanted, const std::string& programs);
+void bench_models(Machine& machine, Suite& suite, const std::string& programs);
 
 // A linear layer, alone or behind an RMSNorm in the same kernel.
 struct LinearShape {

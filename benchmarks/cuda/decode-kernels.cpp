@@ -161,13 +161,11 @@ void bench_sample(Machine& machine, const std::string& name, int64_t V, float te
 
 }  // namespace
 
-void bench_decode_kernels(Machine& machine, const Selection& wanted) {
+void bench_decode_kernels(Machine& machine, Suite& suite) {
   const bool tiny = machine.tiny();
   const int64_t C = tiny ? 128 : 2048, F = 4 * C, V = tiny ? 300 : 128'256, D = 64, H = C / D,
                 KH = tiny ? 1 : 8;
-  auto run = [&](const std::string& name, const auto& body) {
-    if (wanted(kGroup, name)) body(name);
-  };
+  auto run = [&](const std::string& name, const auto& body) { suite.run(kGroup, name, [&] { body(name); }); };
   auto linear = [&](const std::string& name, const LinearShape& shape) {
     run(name, [&](const std::string& n) { bench_linear(machine, kGroup, n, shape); });
   };
@@ -189,10 +187,8 @@ void bench_decode_kernels(Machine& machine, const Selection& wanted) {
   run("sample, top-p 0.9", [&](const std::string& name) { bench_sample(machine, name, V, 1, 0.9f); });
 }
 
-void bench_gaps(Machine& machine, const Selection& wanted) {
+void bench_gaps(Machine& machine, Suite& suite) {
   constexpr const char* group = "gaps";
-  const std::string name = "kernel after kernel, 8 elements each";
-  if (!wanted(group, name)) return;
   const Memory a = machine.random(kType, 8, 1), y = machine.poisoned(16);
   const Add p{a.data(), y.data(), y.data(), 1, 8, 8, 8, 8, kType};
   machine.check(machine.module().fill(machine.device().stream(), y.data(), 0, 16));
@@ -202,12 +198,16 @@ void bench_gaps(Machine& machine, const Selection& wanted) {
       e.overlap = e.overlap && overlap;
       machine.check(machine.kernels().add(p, e));
     };
-    Result r{group, name + (overlap ? ", overlapping" : ", not overlapping")};
-    r.verified = "nothing to verify";
-    const Timing timing = machine.time(machine.tiny() ? 4 : 200, launch);
-    r.us = timing.us;
-    r.us_again = timing.us_again;
-    print(r);
+    const std::string name =
+        std::string("kernel after kernel, 8 elements each, ") + (overlap ? "" : "not ") + "overlapping";
+    suite.run(group, name, [&] {
+      Result r{group, name};
+      r.verified = "nothing to verify";
+      const Timing timing = machine.time(machine.tiny() ? 4 : 200, launch);
+      r.us = timing.us;
+      r.us_again = timing.us_again;
+      print(r);
+    });
   }
 }
 

@@ -164,12 +164,12 @@ void bench_linear(Machine& machine, const std::string& group, const std::string&
   print(r);
 }
 
-void bench_products(Machine& machine, const Selection& wanted) {
+void bench_products(Machine& machine, Suite& suite) {
   const bool tiny = machine.tiny();
   for (int64_t size : {int64_t{4096}, int64_t{8192}}) {
     const int64_t n = tiny ? size / 32 : size;
     const std::string name = std::to_string(n) + "^3";
-    if (wanted("large products", name)) bench_linear(machine, "large products", name, {n, n, n});
+    suite.run("large products", name, [&] { bench_linear(machine, "large products", name, {n, n, n}); });
   }
   struct Layer {
     const char* name;
@@ -189,7 +189,8 @@ void bench_products(Machine& machine, const Selection& wanted) {
       if (tiny) shape.N = std::min<int64_t>(shape.N / 16, 256), shape.K /= 16;
       const std::string name = std::string(layer.name) + ", " + std::to_string(M) + " rows";
       if (tiny && M != 16) continue;
-      if (wanted("products of few rows", name)) bench_linear(machine, "products of few rows", name, shape);
+      suite.run("products of few rows", name,
+                [&] { bench_linear(machine, "products of few rows", name, shape); });
     }
   }
 }

@@ -40,7 +40,7 @@ struct Result {
   double bytes = 0;             // that must move between memory and multiprocessors
   double operations = 0;        // of floating point
   double error = 0, error_allowed = 0;
-  std::string verified;  // how
+  std::string verified{};  // how
 };
 
 // How much work a run may be: that of a GPU, or so little that an emulator does it.

@@ -215,7 +215,7 @@ void bench_prompt(Machine& machine, const Case& model, const std::string& name, 
 
 }  // namespace
 
-void bench_models(Machine& machine, const Selection& wanted, const std::string& programs) {
+void bench_models(Machine& machine, Suite& suite, const std::string& programs) {
   const std::vector<Case> models = conformance::read_vectors(programs);
   for (const Case& model : models) {
     if ((model.name == "tiny") != machine.tiny()) continue;
@@ -225,11 +225,11 @@ void bench_models(Machine& machine, const Selection& wanted, const std::string& 
       const std::string name = model.name + ", bf16, " + std::to_string(g.sequences) +
                                (g.sequences == 1 ? " sequence, " : " sequences, ") +
                                std::to_string(g.prompt) + " + " + std::to_string(g.tokens) + " tokens";
-      if (wanted("generation", name)) bench_generation(machine, model, name, g);
+      suite.run("generation", name, [&] { bench_generation(machine, model, name, g); });
     }
     const int64_t tokens = tiny ? 70 : model.name.rfind("gpt2", 0) == 0 ? 1000 : 4096;
     const std::string name = model.name + ", bf16, " + std::to_string(tokens) + " tokens";
-    if (wanted("prompt", name)) bench_prompt(machine, model, name, tokens);
+    suite.run("prompt", name, [&] { bench_prompt(machine, model, name, tokens); });
   }
 }
 

@@ -75,6 +75,18 @@ __global__ void leaves_copies(const char* x) {
 
 __global__ void forgets_predecessor() {}
 
+// Waits for the launch before it among other things that threads wait for.
+__global__ void prefetches(const uint4* weights, unsigned* y) {
+  uint4* shared = dynamic_shared<uint4>();
+  ptx::copy_async(ptx::shared_address(shared + threadIdx.x), weights + threadIdx.x);
+  ptx::commit_copies();
+  if (threadIdx.x < 32) ptx::wait_for_predecessor();
+  ptx::wait_for_copies<0>();
+  __syncthreads();
+  ptx::wait_for_predecessor();
+  if (threadIdx.x == 0) *y += shared[63].w;
+}
+
 __global__ void throws() { throw std::runtime_error("no more"); }
 
 __global__ void outside_shared(uint32_t* y) {
@@ -138,7 +150,7 @@ void test_findings() {
     Device device;
     const Buffer<int> y(device.stream, 32);
     check_finding(device, wrong_mask, {1, 32}, "__shfl_xor_sync with a mask that lacks the caller", y.data());
-    check_finding(device, shuffle_from_outside, {1, 32}, "shuffles from lane 20, which takes no part",
+    check_finding(device, shuffle_from_outside, {1, 32}, "__shfl_sync: lane 0 shuffles from lane 20",
                   y.data());
     check_finding(device, two_shuffles, {1, 32}, "the warp diverged", y.data());
     check_finding(device, lanes_left_early, {1, 32}, "deadlock in block (0,0,0): threads 5 have ended",
@@ -165,6 +177,23 @@ void test_findings() {
   test("a launch that may overlap must wait for the one before", [] {
     Device device(80, true);
     check_finding(device, forgets_predecessor, {1, 32}, "no thread called wait_for_predecessor");
+  });
+  test("launches that begin early", [] {
+    Device device(80, true);
+    const Buffer<uint4> weights(device.stream, std::vector<uint4>(64, uint4{1, 2, 3, 4}));
+    const Buffer<unsigned> y(device.stream, std::vector<unsigned>{0});
+    for (int i = 0; i < 5; ++i) {
+      launch(device.execution, prefetches, {1, 64, 1024}, weights.data(), y.data());
+    }
+    CHECK(y.values()[0] == 20);
+    // Those that have begun when one fails are given up.
+    for (int i = 0; i < 3; ++i) {
+      launch(device.execution, throws, {1, 32});
+      launch(device.execution, prefetches, {1, 64, 1024}, weights.data(), y.data());
+      CHECK(error_of([&] { device.stream.synchronize(); }).kind == ErrorKind::kDevice);
+    }
+    launch(device.execution, prefetches, {1, 64, 1024}, weights.data(), y.data());
+    CHECK(y.values()[0] == 24);
   });
   test("mistakes with mbarriers", [] {
     Device device(90);

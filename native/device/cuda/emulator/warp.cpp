@@ -51,7 +51,11 @@ void Block::meet(Meeting meeting, uint32_t mask, void* operand, const char* what
   open->arrived |= t.bit;
   if (open->arrived == mask) {
     *open = w.open[--w.num_open];
-    if (meeting != nullptr) meeting(w.operands, mask);
+    try {
+      if (meeting != nullptr) meeting(w.operands, mask);
+    } catch (const Failure& failure) {
+      fail(std::string(what) + ": " + failure.message, site);
+    }
     wake(w, mask & ~t.bit);
     maybe_preempt();
   } else {
