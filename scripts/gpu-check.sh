@@ -118,10 +118,8 @@ compile() {
   fi
   "${compiler[@]}" -c "$source" -o "$object.part" && mv "$object.part" "$object"
 }
-# compile_all OBJECTS COMPILER... : the sources on stdin, `jobs` at a time.
+# compile_all COMPILER... : the sources on stdin into the folder $objects, `jobs` at a time.
 compile_all() {
-  export objects=$1
-  shift
   export compiler_line="$*"
   mkdir -p "$objects"
   xargs -P "$jobs" -I{} bash -c 'read -ra compiler <<<"$compiler_line"; compile {}'
@@ -131,11 +129,12 @@ objects_of() { sed "s|/|_|g; s|^|$objects/|; s|$|.o|"; }
 build_host() {
   local library bench conformance
   local -a files
+  export objects=$work/host
   library=$(sources host)
   conformance=$(ls test/cuda/conformance/*.cpp)
   bench=$(ls benchmarks/cuda/*.cpp)
   printf '%s\n' $library $conformance $bench |
-    compile_all "$work/host" "${CXX:-g++}" -std=c++20 -O2 -Inative -Itest/cuda/conformance -Ibenchmarks/cuda || return
+    compile_all "${CXX:-g++}" -std=c++20 -O2 -Inative -Itest/cuda/conformance -Ibenchmarks/cuda || return
   mapfile -t files < <(printf '%s\n' $library $conformance | objects_of)
   "${CXX:-g++}" "${files[@]}" -o "$work/conformance" -lpthread -ldl || return
   mapfile -t files < <(printf '%s\n' $library $bench test/cuda/conformance/vectors.cpp | objects_of)
@@ -153,7 +152,8 @@ build_module() {
   fi
   echo "gpu-check: by nvcc alone"
   local -a files
-  sources module | compile_all "$work/module" nvcc -std=c++20 -O3 -Inative \
+  export objects=$work/module
+  sources module | compile_all nvcc -std=c++20 -O3 -Inative \
     -gencode "arch=compute_$real,code=sm_$real" -Xcompiler -fPIC,-fvisibility=hidden || return
   mapfile -t files < <(sources module | objects_of)
   nvcc -shared -cudart static -Xlinker --version-script=native/exports-cuda.map "${files[@]}" -o "$module"

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "benchmarks.h"
+#include "checkpoint/convert.h"
 #include "types/tiles.h"
 
 namespace kvasir::benchmark {
@@ -10,6 +11,12 @@ namespace {
 
 constexpr DType kType = DType::kBF16;
 constexpr float kEpsilon = 1e-5f;
+
+// To bf16, as a norm's result is.
+double rounded(double x) {
+  using Bf16 = Element<DType::kBF16>;
+  return static_cast<double>(Bf16::to_f32(Bf16::from_f32(static_cast<float>(x))));
+}
 
 // One set of a layer's operands.
 struct Operands {
@@ -105,7 +112,7 @@ class LinearBench {
     double squares = 0;
     for (double value : x) squares += value * value;
     const double scale = 1 / std::sqrt(squares / static_cast<double>(s_.K) + static_cast<double>(kEpsilon));
-    for (size_t k = 0; k < x.size(); k++) x[k] *= scale * weight[k];
+    for (size_t k = 0; k < x.size(); k++) x[k] = rounded(x[k] * scale * weight[k]);
     return x;
   }
 

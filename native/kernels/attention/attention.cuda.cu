@@ -1,10 +1,11 @@
-// Which kernels a step runs: attention-decode.cuh for sequences with a single token or few rows,
-// attention-prefill.cuh for the others, attention-f32.cuh for both in f32. Which sequences are whose is found
-// on the device; where every sequence has one token, nothing but decoding is launched.
+// Which kernels a step runs: attention-decode.cuh for sequences with a single token or few rows, for the others
+// attention-prefill.cuh or, on Hopper, attention-hopper.cuh; attention-f32.cuh for both in f32. Which sequences are
+// whose is found on the device; where every sequence has one token, nothing but decoding is launched.
 
 #include <algorithm>
 
 #include "kernels/attention/attention-f32.cuh"
+#include "kernels/attention/attention-hopper-launch.cuh"
 #include "kernels/attention/attention-prefill.cuh"
 
 namespace kvasir::cuda {
@@ -112,10 +113,12 @@ dim3 prefill_grid(const Attention& p) {
 
 template <class T, int kChannels>
 void launch_prefill(const Attention& p, Execution& e, bool all) {
+  const Arguments<T> a = arguments_of<T>(p, e);
+  if (!all && launch_prefill_hopper(p, a, e)) return;
   launch(
       e, attention_prefill<T, kChannels>,
       {prefill_grid<kPrefillRows<kChannels>>(p), dim3(kPrefillThreads), sizeof(PrefillShared<T, kChannels>)},
-      arguments_of<T>(p, e), all);
+      a, all);
 }
 
 bool is_decode_only(const StepTables& t) { return t.N == t.S; }

@@ -116,7 +116,7 @@ struct ScalarTeam {
   static constexpr int kStoredRows = 8;
   static constexpr int kColumns = static_cast<int>(kTileRowBytes / sizeof(W));
   static constexpr int kRingPieces = 4;  // 16 KiB a warp
-  static constexpr int kResidentBlocks = kMaxRows < 8 ? 3 : 2;
+  static constexpr int kResidentBlocks = kMaxRows == 1 ? 3 : 2;
 
   TeamInput<float> x;
   int row;

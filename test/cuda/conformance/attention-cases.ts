@@ -92,9 +92,8 @@ function attention(type: WeightType, options: AttentionOptions): VectorCase {
   const total = 140
   const heads = roundHeads(type, randomHeads(options.headSize, total, options))
   const graph = attentionGraph(heads, options)
-  const small = options.heads <= 4 && options.headSize <= 96
   const name = `attention, ${type}, ${nameOf(options)}`
-  const builder = new CaseBuilder(name, graph.graph, graph.weights, { type, small })
+  const builder = new CaseBuilder(name, graph.graph, graph.weights, { type })
   const stepOf = (start: number, count: number, seed: number) =>
     pagedStep([{ first: start, start, count, blocks: shuffledBlocks(seed) }])
   const whole = chunked(builder, stepOf, total)
@@ -155,7 +154,7 @@ function rotated(type: WeightType, interleaved: boolean): VectorCase {
   const v = rows('v', kvHeads * headSize, 3)
   graph.finish({ y: graph.attention('attention', q, k, v, { heads, kvHeads, headSize }) })
   const name = `attention, ${type}, rotated${interleaved ? ', interleaved' : ''}`
-  const builder = new CaseBuilder(name, graph.graph, graph.weights, { type, small: true })
+  const builder = new CaseBuilder(name, graph.graph, graph.weights, { type })
   const stepOf = (start: number, count: number, seed: number) =>
     pagedStep([{ first: start, start, count, blocks: shuffledBlocks(seed) }])
   chunked(builder, stepOf, total)

@@ -14,7 +14,6 @@ export interface CaseOptions {
   /** What activations and cache are held in; matrices too, unless `storedTypes` says otherwise. */
   type: WeightType
   storedTypes?: OptimizeOptions['storedTypes']
-  small?: boolean
 }
 
 export interface SessionOptions {
@@ -91,7 +90,7 @@ export class CaseBuilder {
   #steps = 0
 
   constructor(name: string, recorded: Graph, weights: Weights, options: CaseOptions) {
-    const { type, storedTypes, small = false } = options
+    const { type, storedTypes } = options
     const dtype = storedTypes ? 'auto' : type
     const graph = toNativeProgram(
       optimize(recorded, { matrixLayout: 'tiles', activations: type, dtype, storedTypes }),
@@ -103,7 +102,7 @@ export class CaseBuilder {
     this.#weights = (parameter) => roundTo(dtypes.get(parameter) as WeightType, weights(parameter))
     this.#case = {
       name,
-      small,
+      small: false,
       graph,
       weights: graph.values
         .filter(({ kind }) => kind === 'weight')

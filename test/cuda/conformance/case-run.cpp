@@ -105,12 +105,12 @@ class CaseRun {
     std::string problem;
     if (e.relation == Relation::kEqual) {
       const Outputs& other = found_.at(static_cast<size_t>(e.source));
-      problem = difference(found, part(other.at(e.source_output), e.source_first));
+      problem = difference(found, part(other.at(e.source_output), e.source_first), false);
       if (!problem.empty()) problem += ", the bits of step " + std::to_string(e.source);
     } else {
       const Part expected = part(case_.tables.at(static_cast<size_t>(e.source)), e.source_first);
-      problem =
-          e.relation == Relation::kExact ? difference(found, expected) : far(e, found, expected, result);
+      problem = e.relation == Relation::kExact ? difference(found, expected, true)
+                                               : far(e, found, expected, result);
     }
     if (!problem.empty() && result.failures.size() < kMaxFailures) result.failures.push_back(where + problem);
   }

@@ -26,9 +26,11 @@ std::string text_at(const Part& part, int64_t i) {
   return text;
 }
 
-bool same_at(const Part& a, const Part& b, int64_t i) {
+bool same_at(const Part& a, const Part& b, int64_t i, bool zeros_alike) {
   if (bits_at(a, i) == bits_at(b, i)) return true;
-  return a.numbers.dtype == DType::kF32 && std::isnan(float_at(a, i)) && std::isnan(float_at(b, i));
+  if (a.numbers.dtype != DType::kF32) return false;
+  const float x = float_at(a, i), y = float_at(b, i);
+  return (std::isnan(x) && std::isnan(y)) || (zeros_alike && x == 0 && y == 0);
 }
 
 std::string differ_at(const Part& found, const Part& expected, int64_t i) {
@@ -38,10 +40,10 @@ std::string differ_at(const Part& found, const Part& expected, int64_t i) {
 
 }  // namespace
 
-std::string difference(const Part& found, const Part& expected) {
+std::string difference(const Part& found, const Part& expected, bool zeros_alike) {
   int64_t differing = 0, first = 0;
   for (int64_t i = 0; i < found.count; i++)
-    if (!same_at(found, expected, i) && differing++ == 0) first = i;
+    if (!same_at(found, expected, i, zeros_alike) && differing++ == 0) first = i;
   if (differing == 0) return "";
   return differ_at(found, expected, first) + " (" + std::to_string(differing) + " differ)";
 }
@@ -52,7 +54,8 @@ Distance distance(const Part& found, const Part& expected) {
   for (int64_t i = 0; i < found.count; i++) {
     const double x = float_at(found, i), y = float_at(expected, i);
     if (!std::isfinite(x) || !std::isfinite(y)) {
-      if (!same_at(found, expected, i) && d.difference.empty()) d.difference = differ_at(found, expected, i);
+      if (!same_at(found, expected, i, true) && d.difference.empty())
+        d.difference = differ_at(found, expected, i);
       continue;
     }
     error += (x - y) * (x - y);

@@ -12,8 +12,9 @@ struct Part {
   int64_t first, count;
 };
 
-// Where two parts first differ, for a message; empty where all bits are the same. All NaN count as one.
-std::string difference(const Part& found, const Part& expected);
+// Where two parts first differ, for a message; empty where all bits are the same. All NaN count as one, and with
+// `zeros_alike` both zeros.
+std::string difference(const Part& found, const Part& expected, bool zeros_alike);
 
 // How far `found` is from `expected`. Infinities and NaN must be in the same places.
 struct Distance {

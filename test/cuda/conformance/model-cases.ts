@@ -73,7 +73,7 @@ function stepOf(parts: readonly Part[]): StepInputs {
 
 /** Logits: the whole prompt, in chunks, single tokens, and beside other sequences, all with the same bits. */
 function logits({ name, graph, weights, ids }: Fixture, type: WeightType): VectorCase {
-  const builder = new CaseBuilder(`model ${name}, ${type}`, graph, weights, { type, small: true })
+  const builder = new CaseBuilder(`model ${name}, ${type}`, graph, weights, { type })
   const sequence = (seed: number) => ({ ids, blocks: shuffledBlocks(seed).slice(0, 2) })
   builder.session({ maxTokens: promptTokens })
   const whole = builder.truth(stepOf([{ ...sequence(1), start: 0, count: promptTokens }]))
@@ -137,7 +137,7 @@ function sampling(
 /** Steps that feed what the one before sampled, one by one from the host and then ahead on the device. */
 function ahead({ name, graph, weights, ids }: Fixture, type: WeightType): VectorCase {
   const recorded = withSampling(graph)
-  const builder = new CaseBuilder(`model ${name}, ${type}, ahead`, recorded, weights, { type, small: true })
+  const builder = new CaseBuilder(`model ${name}, ${type}, ahead`, recorded, weights, { type })
   const sequences = 3
   const length = 9
   const free = shuffledBlocks(4)

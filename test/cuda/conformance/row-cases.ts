@@ -33,8 +33,8 @@ class RowGraph extends KernelGraph {
   }
 
   /** Fewer rows than the first step has, with the same bits. */
-  steps(name: string, counts: readonly number[], small = true): VectorCase {
-    const builder = new CaseBuilder(name, this.graph, this.weights, { type: this.type, small })
+  steps(name: string, counts: readonly number[]): VectorCase {
+    const builder = new CaseBuilder(name, this.graph, this.weights, { type: this.type })
     const total = Math.max(...counts)
     builder.session({ maxTokens: total })
     const inputs = (count: number, first: number) => ({
@@ -144,7 +144,7 @@ function gathered(type: WeightType): VectorCase {
   const inputs = { x: chosen, weight: shared }
   const y = graph.node('linear', 'head', inputs, ['R', 70], { activation: 'none', gated: false })
   graph.finish({ x, chosen, y })
-  const builder = new CaseBuilder(`gathered rows, ${type}`, graph.graph, graph.weights, { type, small: true })
+  const builder = new CaseBuilder(`gathered rows, ${type}`, graph.graph, graph.weights, { type })
   builder.session({ maxTokens: 40 })
   const random = new Random(3)
   for (const [N, R] of [
@@ -226,8 +226,7 @@ function samples(type: WeightType): VectorCase[] {
     const names = ['temperature', 'topK', 'topP', 'minP', 'seed', 'counter'] as const
     const inputs = Object.fromEntries(names.map((name) => [name, graph.input(name)]))
     graph.finish(graph.nodeWith('sample', { logits, ...inputs }, ['R'], { ids: 'i32', logprobs: 'f32' }))
-    const options = { type, small: V < 1000 }
-    const builder = new CaseBuilder(`sample, ${type}, of ${V}`, graph.graph, graph.weights, options)
+    const builder = new CaseBuilder(`sample, ${type}, of ${V}`, graph.graph, graph.weights, { type })
     for (const checked of [true, false]) {
       builder.session({ maxTokens: count, checked })
       builder.truth(

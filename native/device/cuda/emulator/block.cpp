@@ -61,6 +61,8 @@ void Block::allocate_arena(int64_t bytes) {
 
 void Block::set_up(const Launch& l, uint3 block_index) {
   launch = &l;
+  architecture = l.call().architecture;
+  lazy_copies = l.lazy_copies;
   index = block_index;
   size = l.grid().block;
   grid_size = l.grid().grid;

@@ -162,6 +162,8 @@ class Block {
   uint32_t shared_address(const void* p, Site site);
 
   uint3 index, size, grid_size;  // blockIdx, blockDim, gridDim
+  int architecture;
+  bool lazy_copies;
   const Launch* launch;
   std::byte* arena;
   Warp* warps = nullptr;

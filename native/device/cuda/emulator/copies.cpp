@@ -47,7 +47,7 @@ void Copies::reset(Block& block) {
 }
 
 void Copies::init(uint32_t barrier, int count, Site site) {
-  if (block_->launch->call().architecture < 90) fail("mbarrier_init needs architecture 90", site);
+  if (block_->architecture < 90) fail("mbarrier_init needs architecture 90", site);
   char* place = block_->shared(barrier, 8, 8, "mbarrier_init", site);
   if (count < 1 || count > (1 << 20) - 1)
     fail("mbarrier_init of " + std::to_string(count) + " arrivals", site);
@@ -69,7 +69,7 @@ void Copies::init(uint32_t barrier, int count, Site site) {
 }
 
 Copies::MBarrier& Copies::find(uint32_t barrier, const char* what, Site site) {
-  if (block_->launch->call().architecture < 90) fail(std::string(what) + " needs architecture 90", site);
+  if (block_->architecture < 90) fail(std::string(what) + " needs architecture 90", site);
   const char* place = block_->shared(barrier, 8, 8, what, site);
   note_read(place, 8);
   uint32_t words[2];
@@ -149,7 +149,7 @@ void Copies::tensor(uint32_t to, const TensorMap& map, int column, int row, uint
 }
 
 void Copies::add(Copy copy) {
-  const bool lazy = block_->launch->lazy_copies;
+  const bool lazy = block_->lazy_copies;
   for (int row = 0; lazy && row < copy.rows; ++row) set(copy.to + row * copy.row_bytes, -1, copy.row_bytes);
   copy.asked = &asked_[next_asked_++ % 256];
   release(*copy.asked);

@@ -134,7 +134,7 @@ void Products::hold(Warpgroup& group, ThreadState& thread, const Asked& asked, b
 void Products::add(const Product& product, float* d, const uint32_t* a, Site site) {
   const Thread& t = current();
   const int number = t.warp->index / 4;
-  if (block_->launch->call().architecture / 10 != 9) fail("wgmma needs architecture 90", site);
+  if (block_->architecture / 10 != 9) fail("wgmma needs architecture 90", site);
   if (threads_.empty() || !threads_[static_cast<size_t>(t.index)].fenced)
     fail("wgmma without wgmma_fence", site);
   if (4 * number + 4 > block_->num_warps) fail("wgmma in a warpgroup of less than four warps", site);
@@ -171,7 +171,7 @@ void Products::add(const Product& product, float* d, const uint32_t* a, Site sit
     std::memcpy(&asked.a[(row + 8) * kStepK + col + 8], &a[3], 4);
   }
   ++asked.threads;
-  if (!block_->launch->lazy_copies) {
+  if (!block_->lazy_copies) {
     while (!group.queue.empty() && group.queue.front().threads == kThreads) perform_first(group);
   }
 }

@@ -58,8 +58,7 @@ void load_matrix(Meeting meeting, uint32_t (&r)[kMatrices], uint32_t address, co
 
 inline void store_matrix(Meeting meeting, uint32_t address, const uint32_t (&r)[4], const char* what,
                          Site site) {
-  if (current().block->launch->call().architecture < 90)
-    fail(std::string(what) + " needs architecture 90", site);
+  if (current().block->architecture < 90) fail(std::string(what) + " needs architecture 90", site);
   MatrixOperand operand;
   for (int i = 0; i < 4; ++i) operand.registers[i] = r[i];
   current().block->meet(meeting, kWarp, &operand, what, false, site);
@@ -88,7 +87,7 @@ inline void begin_copy(uint32_t address, const void* from, bool valid, Site site
              " modulo 16",
          site);
   }
-  if (!t.block->launch->lazy_copies) return finish_copy(to, valid ? from : nullptr);
+  if (!t.block->lazy_copies) return finish_copy(to, valid ? from : nullptr);
   set_16_bytes(to, ~uint64_t{0}, ~uint64_t{0});  // NaN: the bytes may change from now on
   t.copies.push_back({to, valid ? from : nullptr, t.copy_group});
 }
