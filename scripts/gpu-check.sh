@@ -162,7 +162,13 @@ build_probe() {
   nvcc -std=c++20 -O3 -gencode "arch=compute_$(real_architecture),code=sm_$(real_architecture)" benchmarks/cuda/probe.cu -o "$work/probe"
 }
 build_emulated() { node scripts/build-emulated.mjs; }
-write_vectors() { npm run --silent build:ts && node scripts/write-vectors.mjs "$vectors"; }
+write_vectors() {
+  if [ -e "$vectors/programs.bin" ] &&
+    [ -z "$(find lib test scripts/write-vectors.mjs -newer "$vectors/programs.bin" -print -quit)" ]; then
+    return
+  fi
+  npm run --silent build:ts && node scripts/write-vectors.mjs "$vectors"
+}
 export -f build_host build_module build_probe build_emulated write_vectors real_architecture sources compile compile_all objects_of has
 
 run_conformance() { "$work/conformance" "$module" "$vectors/vectors.bin" --device "$1"; }

@@ -1,12 +1,12 @@
 // Builds the tests of the CUDA emulator three times (plain, under ASan and UBSan, under TSan) and runs them; then runs
 // kernels with planted bugs, each of which wrong numbers, the emulator or a sanitizer must find. Closes with
 // `N passed, N failed, N skipped`.
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { compileAll, link } from './compile.mjs'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 process.chdir(root)
@@ -45,47 +45,21 @@ const variants = {
 const folder = (variant) => join('build', 'emulator-tests', variant)
 const binary = (variant) => join(folder(variant), 'tests')
 
-function run(command, args) {
-  return new Promise((done) => {
-    spawn(command, args, { stdio: 'inherit' }).on('close', (status) => done(status === 0))
-  })
-}
-
-/** An object is fresh when nothing that its last compilation read is newer. */
-function isFresh(object) {
-  if (!existsSync(object) || !existsSync(`${object}.d`)) return false
-  const built = statSync(object).mtimeMs
-  const read = readFileSync(`${object}.d`, 'utf8').replaceAll('\\\n', ' ').trim().split(/\s+/).slice(1)
-  return read.every((file) => existsSync(file) && statSync(file).mtimeMs <= built)
-}
-
-async function compile({ source, object, flags }) {
-  if (isFresh(object)) return true
-  const ok = await run('g++', [...common, ...flags, '-MMD', '-MF', `${object}.d`, '-c', source, '-o', object])
-  if (!ok) rmSync(object, { force: true })
-  return ok
-}
-
 async function build() {
   const jobs = Object.entries(variants).flatMap(([variant, flags]) => {
     mkdirSync(folder(variant), { recursive: true })
     const job = (kind) => (source) => ({
       source,
       object: join(folder(variant), `${source.replaceAll('/', '_')}.o`),
-      flags: flags[kind],
+      flags: [...common, ...flags[kind]],
       variant,
     })
     return [...tests.map(job('tests')), ...emulator.map(job('emulator'))]
   })
-  const waiting = [...jobs]
-  let ok = true
-  const work = async () => {
-    for (let next = waiting.shift(); ok && next; next = waiting.shift()) ok = (await compile(next)) && ok
-  }
-  await Promise.all(Array.from({ length: availableParallelism() }, work))
-  for (const [variant, { link }] of Object.entries(variants)) {
+  let ok = await compileAll(jobs)
+  for (const [variant, flags] of Object.entries(variants)) {
     const objects = jobs.filter((job) => job.variant === variant).map((job) => job.object)
-    ok = ok && (await run('g++', [...link, ...objects, '-o', binary(variant), '-lpthread', '-ldl']))
+    ok = ok && (await link(binary(variant), objects, flags.link))
   }
   return ok
 }

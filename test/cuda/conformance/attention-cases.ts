@@ -165,7 +165,7 @@ export function attentionCases(): VectorCase[] {
   const types: WeightType[] = ['bf16', 'f16', 'f32']
   return types.flatMap((type) => [
     ...(type === 'bf16' ? variants : someVariants).map((options) => attention(type, options)),
-    long(type, shape(2, 1, 16), 900),
+    long(type, shape(8, 4, 16), 520),
     ...(type === 'bf16' ? [long(type, shape(1, 1, 128, { window: 300 }), 600)] : []),
     rotated(type, false),
     rotated(type, true),

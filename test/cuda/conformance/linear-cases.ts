@@ -193,7 +193,12 @@ function extremes(type: WeightType): VectorCase {
 const upTo = (most: number) => rowCounts.filter((count) => count <= most)
 
 /** Columns in and out around the edges of tiles, of runs and of their number; and the rows to try them with. */
-const sizes: Record<WeightType, [K: number, size: number, counts: readonly number[]][]> = {
+type Size = [K: number, size: number, counts: readonly number[]]
+
+/** So many columns that every ring of weights is filled more than once. */
+const long: Size = [4104, 24, [1, 7, 9, 17, 40]]
+
+const sizes: Record<WeightType, Size[]> = {
   bf16: [
     [1, 1, rowCounts],
     [3, 63, rowCounts],
@@ -203,18 +208,12 @@ const sizes: Record<WeightType, [K: number, size: number, counts: readonly numbe
     [130, 31, rowCounts],
     [513, 136, rowCounts],
     [1030, 70, upTo(129)],
+    // Rows that a tensor map can describe, more columns than a ring of Hopper's has stages for.
+    [520, 200, [1, 16, 17, 128, 129, 300]],
+    long,
   ],
-  f16: [
-    [3, 63, rowCounts],
-    [65, 66, rowCounts],
-    [514, 24, upTo(200)],
-  ],
-  f32: [
-    [1, 1, rowCounts],
-    [17, 65, upTo(200)],
-    [64, 33, upTo(129)],
-    [515, 24, upTo(129)],
-  ],
+  f16: [[3, 63, rowCounts], [65, 66, rowCounts], [514, 24, upTo(200)], long],
+  f32: [[1, 1, rowCounts], [17, 65, upTo(200)], [64, 33, upTo(129)], [515, 24, upTo(129)], long],
 }
 
 export function linearCases(): VectorCase[] {

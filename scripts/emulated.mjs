@@ -1,0 +1,68 @@
+// How the emulated GPU's library is built, for the scripts that build it; they run in the project's root.
+import { mkdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { compileAll, link } from './compile.mjs'
+
+const { cuda, emulator, flags } = createRequire(import.meta.url)('../native/sources.json')
+const instrumented = ['-O1', '-g1', '-fno-omit-frame-pointer']
+const address = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+
+/** Flags of kernels, of the emulator, and of linking. ThreadSanitizer watches kernels; what the emulator itself does, it tells. */
+export const variants = {
+  plain: { kernels: [], emulator: [], link: [] },
+  address: {
+    kernels: [...instrumented, ...address],
+    emulator: [...instrumented, ...address],
+    link: address,
+  },
+  thread: {
+    kernels: [...instrumented, '-fsanitize=thread'],
+    emulator: ['-DKVASIR_EMULATOR_TSAN'],
+    link: ['-fsanitize=thread'],
+  },
+}
+
+const folderOf = (variant) => join('build', variant === 'plain' ? 'emulated' : `emulated-${variant}`)
+const library = 'kvasir-cuda-emulated.so'
+
+/** Where a variant's library is. */
+export const emulatedLibrary = (variant) => join(folderOf(variant), library)
+
+function jobsOf(sources, folder, more) {
+  return sources.map((source) => ({
+    source,
+    object: join(folder, `${source.replaceAll('/', '_')}.o`),
+    flags: [...flags.emulated.split(' '), ...more, '-x', 'c++'],
+  }))
+}
+
+function linkLibrary(variant, folder, jobs) {
+  const objects = jobs.map(({ object }) => object)
+  return link(join(folder, library), objects, ['-shared', ...variants[variant].link])
+}
+
+function jobsOfLibrary(variant) {
+  const folder = folderOf(variant)
+  return [
+    ...jobsOf(cuda, folder, [...variants[variant].kernels, '-Inative']),
+    ...jobsOf(emulator, folder, [...variants[variant].emulator, '-Inative']),
+  ]
+}
+
+/** Builds a variant's library where anything has changed. Returns whether that went well. */
+export async function buildEmulated(variant) {
+  const jobs = jobsOfLibrary(variant)
+  mkdirSync(folderOf(variant), { recursive: true })
+  return (await compileAll(jobs)) && linkLibrary(variant, folderOf(variant), jobs)
+}
+
+/**
+ * Links a variant's library again, into `folder`, with `sources` compiled anew, and not optimised. Files that lie in the
+ * folder as others do in native are taken from there.
+ */
+export async function buildWithOverlay(variant, sources, folder) {
+  const changed = jobsOf(sources, folder, [...variants[variant].kernels, '-O0', `-I${folder}`, '-Inative'])
+  const kept = jobsOfLibrary(variant).filter(({ source }) => !sources.includes(source))
+  return (await compileAll(changed)) && linkLibrary(variant, folder, [...changed, ...kept])
+}
