@@ -5,7 +5,8 @@
     "cflags!": ["-fno-exceptions"],
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20", "-O2", "-fno-strict-aliasing"],
     "cflags_cc": ["<!@(node scripts/native-sources.cjs flags common)", "-fexceptions"],
-    "defines": ["NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS"],
+    # An error that meets an environment in shutdown is dropped: thrown on, it would end the process by std::terminate.
+    "defines": ["NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
     "configurations": { "Release": { "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map"] } }
   },
   "targets": [

@@ -52,6 +52,21 @@ describe('a process ends cleanly with native work under way', () => {
     })
   })
 
+  // An answer that arrives while the environment goes down cannot be handed over; that must not abort. Steps are short
+  // here, so that many exits meet one: without the swallowing of such errors, about one exit in thirty aborts.
+  it('by process.exit at any moment of short steps', async () => {
+    const script = (delay: number) => `import { loadModel } from 'kvasir'
+      const model = await loadModel('test/fixtures/llama')
+      const endless = async () => { for (;;) await model.complete([1, 2, 3], { maxTokens: 20 }) }
+      endless()
+      endless()
+      setTimeout(() => process.exit(7), ${delay})`
+    for (let i = 0; i < 24; ++i) {
+      const delay = 20 + ((i * 7) % 24)
+      expect(await run(script(delay)), `after ${delay} ms`).toEqual({ code: 7, signal: null, stdout: '', stderr: '' })
+    }
+  })
+
   it('by an uncaught error', async () => {
     const { code, signal, stderr } = await run(`${begin}\nlater(() => { throw new Error('uncaught') })`)
     expect({ code, signal }).toEqual({ code: 1, signal: null })
