@@ -24,8 +24,13 @@ function architectureGroups() {
   const [, list] = readFileSync('CMakeLists.txt', 'utf8').match(/set\(KVASIR_CUDA_ARCHITECTURES ([^\n]*)/)
   const real = list.split(' ').flatMap((name) => name.match(/^(.*)-real$/)?.[1] ?? [])
   // What comes before ptxas takes more than half of the time, and has the same result for these.
-  const isAmpere = (name) => ['80', '86', '89'].includes(name)
-  return [real.filter(isAmpere), ...real.filter((name) => !isAmpere(name)).map((name) => [name])]
+  const generations = [
+    ['80', '86', '89'],
+    ['100', '120'],
+  ]
+  const others = real.filter((name) => !generations.flat().includes(name)).map((name) => [name])
+  const known = generations.map((names) => names.filter((name) => real.includes(name)))
+  return [...known, ...others].filter((names) => names.length > 0)
 }
 
 /** Changes when the command, the compiler or one of the files does. */

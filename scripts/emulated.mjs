@@ -1,23 +1,23 @@
 // How the emulated GPU's library is built, for the scripts that build it; they run in the project's root.
 import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { compileAll, link } from './compile.mjs'
 
 const { cuda, emulator, flags } = createRequire(import.meta.url)('../native/sources.json')
-const instrumented = ['-O1', '-g1', '-fno-omit-frame-pointer']
+const instrumented = ['-g1', '-fno-omit-frame-pointer']
 const address = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 
 /** Flags of kernels, of the emulator, and of linking. ThreadSanitizer watches kernels; what the emulator itself does, it tells. */
 export const variants = {
   plain: { kernels: [], emulator: [], link: [] },
   address: {
-    kernels: [...instrumented, ...address],
-    emulator: [...instrumented, ...address],
+    kernels: ['-O0', ...instrumented, ...address],
+    emulator: ['-O1', ...instrumented, ...address],
     link: address,
   },
   thread: {
-    kernels: [...instrumented, '-fsanitize=thread'],
+    kernels: ['-O1', ...instrumented, '-fsanitize=thread'],
     emulator: ['-DKVASIR_EMULATOR_TSAN'],
     link: ['-fsanitize=thread'],
   },
@@ -37,24 +37,40 @@ function jobsOf(sources, folder, more) {
   }))
 }
 
-function linkLibrary(variant, folder, jobs) {
-  const objects = jobs.map(({ object }) => object)
-  return link(join(folder, library), objects, ['-shared', ...variants[variant].link])
-}
+const linkJobs = (out, variant, jobs, more) =>
+  link(
+    out,
+    jobs.map(({ object }) => object),
+    [...more, ...variants[variant].link],
+  )
+const linkLibrary = (variant, folder, jobs) => linkJobs(join(folder, library), variant, jobs, ['-shared'])
 
-function jobsOfLibrary(variant) {
-  const folder = folderOf(variant)
-  return [
-    ...jobsOf(cuda, folder, [...variants[variant].kernels, '-Inative']),
-    ...jobsOf(emulator, folder, [...variants[variant].emulator, '-Inative']),
-  ]
-}
+const jobsOfKernels = (variant, sources, folder) =>
+  jobsOf(sources, folder, [...variants[variant].kernels, '-Inative'])
+const jobsOfEmulator = (variant) =>
+  jobsOf(emulator, folderOf(variant), [...variants[variant].emulator, '-Inative'])
+const jobsOfLibrary = (variant) => [
+  ...jobsOfKernels(variant, cuda, folderOf(variant)),
+  ...jobsOfEmulator(variant),
+]
 
 /** Builds a variant's library where anything has changed. Returns whether that went well. */
 export async function buildEmulated(variant) {
   const jobs = jobsOfLibrary(variant)
   mkdirSync(folderOf(variant), { recursive: true })
   return (await compileAll(jobs)) && linkLibrary(variant, folderOf(variant), jobs)
+}
+
+/** Builds `program` of a variant's emulator and of `sources`, which have kernels. Returns whether that went well. */
+export async function buildEmulatorProgram(variant, sources, program) {
+  mkdirSync(folderOf(variant), { recursive: true })
+  mkdirSync(dirname(program), { recursive: true })
+  const own = jobsOfKernels(variant, sources, dirname(program)).map((job) => ({
+    ...job,
+    flags: [...job.flags, '-I.'],
+  }))
+  const jobs = [...own, ...jobsOfEmulator(variant)]
+  return (await compileAll(jobs)) && linkJobs(program, variant, jobs, [])
 }
 
 /**

@@ -1,66 +1,25 @@
 // Builds the tests of the CUDA emulator three times (plain, under ASan and UBSan, under TSan) and runs them; then runs
 // kernels with planted bugs, each of which wrong numbers, the emulator or a sanitizer must find. Closes with
 // `N passed, N failed, N skipped`.
-import { spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { execFile, spawnSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { compileAll, link } from './compile.mjs'
+import { buildEmulatorProgram } from './emulated.mjs'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 process.chdir(root)
-const { emulator } = createRequire(import.meta.url)('../native/sources.json')
 const tests = spawnSync('git', ['ls-files', '-co', '--exclude-standard', 'test/cuda/emulator/*.cpp'])
   .stdout.toString()
   .trim()
   .split('\n')
 
-const common = [
-  '-std=c++20',
-  '-g1',
-  '-O1',
-  '-fno-strict-aliasing', // kernels look at shared memory through pointers of several types
-  '-ffp-contract=off',
-  ...(process.arch === 'x64' ? ['-march=x86-64-v3'] : []),
-  '-Wall',
-  '-Wextra',
-  '-Wno-unknown-pragmas',
-  '-Wno-psabi',
-  '-DKVASIR_CUDA_EMULATED',
-  '-Inative',
-  '-I.',
-]
-const address = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
-// ThreadSanitizer watches kernels; what the emulator itself does, it tells.
-const variants = {
-  plain: { emulator: [], tests: [], link: [] },
-  address: { emulator: address, tests: address, link: address },
-  thread: {
-    emulator: ['-DKVASIR_EMULATOR_TSAN'],
-    tests: ['-fsanitize=thread'],
-    link: ['-fsanitize=thread'],
-  },
-}
-const folder = (variant) => join('build', 'emulator-tests', variant)
-const binary = (variant) => join(folder(variant), 'tests')
+const variants = ['plain', 'address', 'thread']
+const binary = (variant) => join('build', 'emulator-tests', variant, 'tests')
 
 async function build() {
-  const jobs = Object.entries(variants).flatMap(([variant, flags]) => {
-    mkdirSync(folder(variant), { recursive: true })
-    const job = (kind) => (source) => ({
-      source,
-      object: join(folder(variant), `${source.replaceAll('/', '_')}.o`),
-      flags: [...common, ...flags[kind]],
-      variant,
-    })
-    return [...tests.map(job('tests')), ...emulator.map(job('emulator'))]
-  })
-  let ok = await compileAll(jobs)
-  for (const [variant, flags] of Object.entries(variants)) {
-    const objects = jobs.filter((job) => job.variant === variant).map((job) => job.object)
-    ok = ok && (await link(binary(variant), objects, flags.link))
-  }
+  let ok = true
+  for (const variant of variants) ok = ok && (await buildEmulatorProgram(variant, tests, binary(variant)))
   return ok
 }
 
@@ -124,14 +83,17 @@ function runTests(variant) {
   failed += count('FAILED ') + (status !== 0 && count('FAILED ') === 0 ? 1 : 0)
 }
 
-function runPlanted([kernel, variant, environments, isExpected]) {
-  const ends = environments.map((environment) => {
-    const { stdout, stderr, status } = spawnSync(binary(variant), ['bug', kernel], {
-      env: { ...process.env, ...environment },
-      maxBuffer: 2 ** 26,
+function run(file, args, env) {
+  return new Promise((done) => {
+    execFile(file, args, { env: { ...process.env, ...env }, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
+      done({ status: error ? (error.code ?? error.signal) : 0, output: `${stdout}${stderr}` })
     })
-    return { status, output: `${stdout}${stderr}` }
   })
+}
+
+async function runPlanted([kernel, variant, environments, isExpected]) {
+  const ends = []
+  for (const environment of environments) ends.push(await run(binary(variant), ['bug', kernel], environment))
   const surprises = ends.filter((end) => !isExpected(end))
   console.log(`${surprises.length === 0 ? 'ok' : 'FAILED'} ${variant}: planted ${kernel}`)
   for (const { status, output } of surprises) console.log(`  ended with ${status}\n${output.slice(0, 4000)}`)
@@ -139,9 +101,17 @@ function runPlanted([kernel, variant, environments, isExpected]) {
   else failed += 1
 }
 
+async function runAllPlanted() {
+  const waiting = [...planted]
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) await runPlanted(next)
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, work))
+}
+
 if (await build()) {
-  for (const variant of Object.keys(variants)) runTests(variant)
-  planted.forEach(runPlanted)
+  variants.forEach(runTests)
+  await runAllPlanted()
 } else {
   failed = 1
 }

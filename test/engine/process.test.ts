@@ -63,7 +63,12 @@ describe('a process ends cleanly with native work under way', () => {
       setTimeout(() => process.exit(7), ${delay})`
     for (let i = 0; i < 24; ++i) {
       const delay = 20 + ((i * 7) % 24)
-      expect(await run(script(delay)), `after ${delay} ms`).toEqual({ code: 7, signal: null, stdout: '', stderr: '' })
+      expect(await run(script(delay)), `after ${delay} ms`).toEqual({
+        code: 7,
+        signal: null,
+        stdout: '',
+        stderr: '',
+      })
     }
   })
 

@@ -15,8 +15,9 @@ void store_tests();
 void device_store_tests();
 }  // namespace kvasir::test
 
-int main() {
+int main(int count, char** arguments) {
   using namespace kvasir::test;
+  take_share(count, arguments);
   platform_tests();
   safetensors_tests();
   safetensors_ranges_tests();

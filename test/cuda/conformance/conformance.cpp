@@ -3,14 +3,16 @@
 //   conformance MODULE VECTORS [--device N] [--filter TEXT] [--small] [--list]
 //
 // MODULE is the CUDA library or its emulated twin, VECTORS what scripts/write-vectors.mjs wrote. Closes with
-// `N passed, N failed, N skipped`; --filter takes the cases whose names hold the text, --small those for tools under
-// which kernels are a hundred times slower.
+// `N passed, N failed, N skipped`; --filter takes the cases whose names hold the text (or, given again, one of the
+// texts), --small those for tools under which kernels are a hundred times slower.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "backends/cuda.h"
 #include "case-run.h"
@@ -21,7 +23,8 @@ namespace kvasir::conformance {
 namespace {
 
 struct Options {
-  std::string module, vectors, filter;
+  std::string module, vectors;
+  std::vector<std::string> filters;
   int device = 0;
   bool small = false, list = false;
 };
@@ -38,7 +41,7 @@ Options parse(int argc, char** argv) {
     if (argument == "--device") {
       options.device = std::stoi(value());
     } else if (argument == "--filter") {
-      options.filter = value();
+      options.filters.push_back(value());
     } else if (argument == "--small") {
       options.small = true;
     } else if (argument == "--list") {
@@ -56,7 +59,10 @@ Options parse(int argc, char** argv) {
 }
 
 bool wanted(const Case& one, const Options& options) {
-  return (!options.small || one.small) && one.name.find(options.filter) != std::string::npos;
+  const auto is_in_name = [&](const std::string& text) { return one.name.find(text) != std::string::npos; };
+  const auto& filters = options.filters;
+  return (!options.small || one.small) &&
+         (filters.empty() || std::any_of(filters.begin(), filters.end(), is_in_name));
 }
 
 std::shared_ptr<CudaBackend> open(const Options& options) {
