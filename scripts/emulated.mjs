@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { compileAll, link } from './compile.mjs'
 
 const { cuda, emulator, flags } = createRequire(import.meta.url)('../native/sources.json')
+const withoutF16 = '-DKVASIR_WITHOUT_F16'
 const instrumented = ['-g1', '-fno-omit-frame-pointer']
 const address = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 
@@ -12,12 +13,12 @@ const address = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 export const variants = {
   plain: { kernels: [], emulator: [], link: [] },
   address: {
-    kernels: ['-O0', ...instrumented, ...address],
+    kernels: ['-O0', withoutF16, ...instrumented, ...address],
     emulator: ['-O1', ...instrumented, ...address],
     link: address,
   },
   thread: {
-    kernels: ['-O1', ...instrumented, '-fsanitize=thread'],
+    kernels: ['-O1', withoutF16, ...instrumented, '-fsanitize=thread'],
     emulator: ['-DKVASIR_EMULATOR_TSAN'],
     link: ['-fsanitize=thread'],
   },
@@ -78,7 +79,13 @@ export async function buildEmulatorProgram(variant, sources, program) {
  * folder as others do in native are taken from there.
  */
 export async function buildWithOverlay(variant, sources, folder) {
-  const changed = jobsOf(sources, folder, [...variants[variant].kernels, '-O0', `-I${folder}`, '-Inative'])
+  const changed = jobsOf(sources, folder, [
+    ...variants[variant].kernels,
+    '-O0',
+    withoutF16,
+    `-I${folder}`,
+    '-Inative',
+  ])
   const kept = jobsOfLibrary(variant).filter(({ source }) => !sources.includes(source))
   return (await compileAll(changed)) && linkLibrary(variant, folder, [...changed, ...kept])
 }

@@ -48,7 +48,7 @@ const everyKernel = [
   ...named('elementwise, bf16', 'gathered', 'norms, bf16', 'rotations, bf16', 'sample'),
 ]
 const runs = [
-  { variant: 'address', device: 0, cases: small, settings: { SEED: 4 } },
+  { variant: 'address', device: 0, cases: [...small, ...named('bf16', 'f32')], settings: { SEED: 4 } },
   { variant: 'thread', device: 0, cases: everyKernel, settings: { SEED: 2 } },
   { variant: 'thread', device: 1, cases: hopper, settings: { COPIES: 'eager', SEED: 3 } },
   { variant: 'address', device: 1, cases: hopper, settings: { COPIES: 'eager', SEED: 5 } },

@@ -45,7 +45,7 @@ export interface MemoryPlan {
   weightBytes: number
   /** The KV cache for a sequence of the whole context. */
   cacheBytes: number
-  /** Results between layers, for the largest step. */
+  /** Results between layers, step tables and the kernels' work space, for the largest step. */
   activationBytes: number
   totalBytes: number
   availableBytes: number
@@ -65,6 +65,7 @@ export interface EngineInfo {
   threads: number
   weightBytes: number
   cacheBytes: number
+  activationBytes: number
   hasTokenizer: boolean
 }
 

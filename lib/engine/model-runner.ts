@@ -113,6 +113,11 @@ export class ModelRunner {
     return this.#cache?.bytes ?? 0
   }
 
+  /** Of all programs so far. */
+  get activationBytes(): number {
+    return [...this.#programs.values()].reduce((bytes, program) => bytes + program.bytes, 0)
+  }
+
   /** Compiles the program that generation needs, optimized already, so that the first request does not pay for it. */
   prepare(optimized: Graph): void {
     this.#programs.set('sample', this.#compile(optimized, 1))

@@ -124,6 +124,7 @@ function prepare(
       threads: backend.threads,
       weightBytes: store.bytes,
       cacheBytes: runner.cacheBytes,
+      activationBytes: runner.activationBytes,
       hasTokenizer: tokenizer !== null,
     },
   })

@@ -7,6 +7,7 @@
 #include "backends/node-parameters.h"
 #include "checkpoint/weight-memory.h"
 #include "platform/platform.h"
+#include "runtime/memory-plan.h"
 #include "types/error.h"
 
 namespace kvasir {
@@ -98,10 +99,6 @@ const OpRow kOps[] = {
     {"softmax", [](const Binding& b) { return make_step(b, b.kernels.softmax, softmax_parameters(b.node)); }},
 };
 
-int64_t largest_rows(const BoundNode& node, const Dim& rows) {
-  return rows.symbol == Symbol::kR ? node.limits().max_rows : node.limits().max_tokens;
-}
-
 }  // namespace
 
 std::vector<std::string> runnable_isas() {
@@ -172,14 +169,12 @@ void CpuBackend::write(std::byte* to, const void* from, int64_t bytes) {
 
 namespace {
 
-int64_t scratch_bytes(const BoundNode& node, int num_threads) {
+int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits, int num_threads) {
   const std::string& op = node.node().op;
-  if (op == "linear") {
-    MatrixRef x = node.matrix_in("x");
-    return linear_scratch_bytes(largest_rows(node, x.rows), x.cols);
-  }
+  if (op == "linear")
+    return linear_scratch_bytes(largest(node.input("x").shape[0], limits), node.input_cols("x"));
   if (op == "attention") return kAttentionScratchBytesPerThread * num_threads;
-  if (op == "sample") return sample_scratch_bytes_per_thread(node.matrix_in("logits").cols) * num_threads;
+  if (op == "sample") return sample_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
   return 0;
 }
 
@@ -189,9 +184,8 @@ class CpuProgram : public BoundProgram {
   CpuProgram(CpuBackend& backend, const CpuKernels& kernels,
              const std::vector<std::unique_ptr<BoundNode>>& nodes)
       : backend_(backend) {
-    const int num_threads = backend.pool().num_threads();
-    for (const auto& node : nodes)
-      scratch_bytes_ = std::max(scratch_bytes_, scratch_bytes(*node, num_threads));
+    if (nodes.empty()) return;
+    scratch_bytes_ = backend.work_bytes(nodes[0]->program(), nodes[0]->limits());
     scratch_ = backend.allocate(scratch_bytes_);
     for (const auto& node : nodes) steps_.push_back(bind({*node, kernels, backend.pool(), scratch_}));
   }
@@ -208,7 +202,6 @@ class CpuProgram : public BoundProgram {
   }
 
   int64_t run_ahead(const StepState& first, const AheadPlan& plan) override;
-  int64_t work_bytes() const override { return scratch_bytes_; }
 
  private:
   static Step bind(const Binding& binding) {
@@ -261,6 +254,13 @@ int64_t CpuProgram::run_ahead(const StepState& first, const AheadPlan& plan) {
 }
 
 }  // namespace
+
+int64_t CpuBackend::work_bytes(const ProgramDescription& program, const StepLimits& limits) const {
+  int64_t most = 0;
+  for (const NodeDescription& node : program.nodes)
+    most = std::max(most, scratch_bytes(NodeReader(program, node), limits, pool_.num_threads()));
+  return most;
+}
 
 std::unique_ptr<BoundProgram> CpuBackend::bind(const std::vector<std::unique_ptr<BoundNode>>& nodes, bool) {
   return std::make_unique<CpuProgram>(*this, kernels_, nodes);

@@ -51,19 +51,17 @@ Launch bind_node(const Module& module, const BoundNode& node) {
   node.fail(ErrorKind::kInternal, "CUDA devices have no kernel for this op");
 }
 
-int64_t scratch_bytes(const BoundNode& node) {
+int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits) {
   const std::string& op = node.node().op;
-  const StepLimits& limits = node.limits();
-  if (op == "linear") {
-    const MatrixRef x = node.matrix_in("x"), y = node.matrix_out("y");
-    return linear_cuda_scratch_bytes(largest(x.rows, limits), y.cols * (node.flag_or("gated", false) ? 2 : 1),
-                                     x.cols);
-  }
+  if (op == "linear")
+    return linear_cuda_scratch_bytes(largest(node.input("x").shape[0], limits),
+                                     node.output_cols("y") * (node.flag_or("gated", false) ? 2 : 1),
+                                     node.input_cols("x"));
   if (op == "attention")
     return attention_cuda_scratch_bytes(limits.max_tokens, limits.max_sequences, limits.max_blocks,
                                         node.integer("heads", 1, 4096), node.integer("kvHeads", 1, 4096),
                                         node.integer("headSize", 1, 256));
-  if (op == "sample") return sample_cuda_scratch_bytes(limits.max_rows, node.matrix_in("logits").cols);
+  if (op == "sample") return sample_cuda_scratch_bytes(limits.max_rows, node.input_cols("logits"));
   return 0;
 }
 
@@ -121,18 +119,25 @@ Launch bind_pair(const Module& module, const BoundNode& norm, const BoundNode& l
 
 }  // namespace
 
-BoundLaunches bind_launches(const Module& module, const std::vector<std::unique_ptr<BoundNode>>& nodes) {
-  BoundLaunches bound;
-  for (const auto& node : nodes) bound.scratch_bytes = std::max(bound.scratch_bytes, scratch_bytes(*node));
+int64_t scratch_bytes(const ProgramDescription& program, const StepLimits& limits) {
+  int64_t most = 0;
+  for (const NodeDescription& node : program.nodes)
+    most = std::max(most, scratch_bytes(NodeReader(program, node), limits));
+  return most;
+}
+
+std::vector<Launch> bind_launches(const Module& module,
+                                  const std::vector<std::unique_ptr<BoundNode>>& nodes) {
+  std::vector<Launch> launches;
   for (size_t i = 0; i < nodes.size(); i++) {
     if (i + 1 < nodes.size() && can_fuse(*nodes[i], *nodes[i + 1])) {
-      bound.launches.push_back(bind_pair(module, *nodes[i], *nodes[i + 1]));
+      launches.push_back(bind_pair(module, *nodes[i], *nodes[i + 1]));
       i++;
     } else {
-      bound.launches.push_back(bind_node(module, *nodes[i]));
+      launches.push_back(bind_node(module, *nodes[i]));
     }
   }
-  return bound;
+  return launches;
 }
 
 }  // namespace kvasir::cuda

@@ -28,6 +28,17 @@ int64_t rounded_blocks(int64_t W) {
   return rounded;
 }
 
+int64_t tables_bytes(const ProgramDescription& program, const StepLimits& limits) {
+  int64_t bytes = 0;
+  for (const ValueDescription& value : program.values) {
+    if (value.kind != ValueKind::kInput) continue;
+    int64_t entries = 1;
+    for (const Dim& dim : value.shape) entries *= largest(dim, limits);
+    bytes += aligned(entries * kEntryBytes);
+  }
+  return bytes;
+}
+
 // Device memory that is given back.
 class Lent {
  public:
@@ -51,9 +62,9 @@ CudaProgram::CudaProgram(std::shared_ptr<Device> device, const std::vector<std::
   if (nodes.empty()) return;
   limits_ = nodes[0]->limits();
   find_inputs(nodes[0]->program());
-  BoundLaunches bound = bind_launches(module_, nodes);
-  launches_ = std::move(bound.launches);
-  scratch_bytes_ = bound.scratch_bytes;
+  launches_ = bind_launches(module_, nodes);
+  scratch_bytes_ = scratch_bytes(nodes[0]->program(), limits_);
+  inputs_bytes_ = tables_bytes(nodes[0]->program(), limits_);
   try {
     reserve();
   } catch (...) {
@@ -74,10 +85,11 @@ void CudaProgram::find_inputs(const ProgramDescription& program) {
     const ValueDescription& value = program.values[i];
     if (value.kind != ValueKind::kInput) continue;
     inputs_.push_back({static_cast<int>(i), value.name, value.shape});
-    int64_t entries = 1;
-    for (const Dim& dim : value.shape) entries *= largest(dim, limits_);
-    inputs_bytes_ += aligned(entries * kEntryBytes);
   }
+}
+
+int64_t CudaProgram::work_bytes(const ProgramDescription& program, const StepLimits& limits) {
+  return scratch_bytes(program, limits) + tables_bytes(program, limits);
 }
 
 void CudaProgram::reserve() {

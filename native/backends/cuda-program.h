@@ -18,6 +18,9 @@ namespace kvasir::cuda {
 // that have no tokens.
 class CudaProgram : public BoundProgram {
  public:
+  // The scratch memory and the tables of a program.
+  static int64_t work_bytes(const ProgramDescription& program, const StepLimits& limits);
+
   // `exact`: no graphs, and so no rows beyond a step's own.
   CudaProgram(std::shared_ptr<Device> device, const std::vector<std::unique_ptr<BoundNode>>& nodes,
               bool exact);
@@ -25,7 +28,6 @@ class CudaProgram : public BoundProgram {
 
   bool run(const StepState& step, const std::vector<Fetch>& fetches) override;
   int64_t run_ahead(const StepState& step, const AheadPlan& plan) override;
-  int64_t work_bytes() const override { return scratch_bytes_ + inputs_bytes_; }
 
  private:
   // A table of the step, of 4-byte entries.

@@ -19,6 +19,10 @@ const DeviceRules& CudaBackend::rules() const {
   return kRules;
 }
 
+int64_t CudaBackend::work_bytes(const ProgramDescription& program, const StepLimits& limits) const {
+  return cuda::CudaProgram::work_bytes(program, limits);
+}
+
 std::unique_ptr<BoundProgram> CudaBackend::bind(const std::vector<std::unique_ptr<BoundNode>>& nodes,
                                                 bool exact) {
   return std::make_unique<cuda::CudaProgram>(device_, nodes, exact);

@@ -91,8 +91,6 @@ class BoundProgram {
   // Runs plan.count steps one after another, each with the tokens that the one before it sampled, at the next
   // position. Returns how many steps ran before the flag was raised.
   virtual int64_t run_ahead(const StepState& step, const AheadPlan& plan) = 0;
-  // Bytes of work space beside the results.
-  virtual int64_t work_bytes() const = 0;
 };
 
 // What programs may ask of a device.
@@ -122,6 +120,8 @@ class Backend {
   // Where a model's weights are kept.
   virtual std::shared_ptr<WeightMemory> weight_memory() = 0;
 
+  // Bytes of the device's memory that a checked program takes beside its results, constants, weights and cache.
+  virtual int64_t work_bytes(const ProgramDescription& program, const StepLimits& limits) const = 0;
   // The nodes in order, without slices. What they refer to outlives the bound program. `exact`: steps must write
   // no rows but their own.
   virtual std::unique_ptr<BoundProgram> bind(const std::vector<std::unique_ptr<BoundNode>>& nodes,

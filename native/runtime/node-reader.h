@@ -25,6 +25,10 @@ class NodeReader {
   const ValueDescription& output(const std::string& name) const { return value(output_id(name)); }
   const ValueDescription& value(int id) const { return program_.values[static_cast<size_t>(id)]; }
 
+  // The columns of a value: 1 where it has one dimension.
+  int64_t input_cols(const std::string& name) const { return cols(input(name)); }
+  int64_t output_cols(const std::string& name) const { return cols(output(name)); }
+
   double number(const std::string& name) const { return attribute<double>(name, "a number"); }
   double number_or(const std::string& name, double otherwise) const {
     return node_.attributes.count(name) != 0 ? number(name) : otherwise;
@@ -51,6 +55,8 @@ class NodeReader {
       fail(ErrorKind::kInvalidValue, std::string(what) + " " + name + " is missing");
     return found->second;
   }
+
+  static int64_t cols(const ValueDescription& v) { return v.shape.size() > 1 ? v.shape[1].size : 1; }
 
   template <typename T>
   const T& attribute(const std::string& name, const char* what) const {

@@ -128,8 +128,9 @@ Program::MemoryNeeds Program::plan(const ProgramDescription& description, const 
                                    const KvCache* cache, const StepLimits& limits) {
   check_limits(limits);
   check_program(description, cache, backend.rules());
-  MemoryNeeds needs{0, cache != nullptr ? cache->bytes() : 0,
-                    plan_memory(description, limits, false).arena_bytes};
+  MemoryNeeds needs{
+      0, cache != nullptr ? cache->bytes() : 0,
+      plan_memory(description, limits, false).arena_bytes + backend.work_bytes(description, limits)};
   for (const ValueDescription& value : description.values) {
     if (value.kind != ValueKind::kWeight) continue;
     const int64_t cols = value.shape.size() > 1 ? value.shape[1].size : 1;

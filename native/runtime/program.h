@@ -59,7 +59,7 @@ class Program {
   static MemoryNeeds plan(const ProgramDescription& description, const Backend& backend, const KvCache* cache,
                           const StepLimits& limits);
 
-  int64_t arena_bytes() const { return plan_.arena_bytes + bound_->work_bytes(); }
+  int64_t arena_bytes() const { return plan_.arena_bytes + backend_->work_bytes(description_, limits_); }
 
  private:
   class Node;

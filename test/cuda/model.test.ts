@@ -122,6 +122,7 @@ describe.runIf(onCuda)('choosing a device', () => {
     expect(plan).toMatchObject({ device: 'cuda', fits: true })
     expect(plan.weightBytes).toBe(model.info.weightBytes)
     expect(plan.cacheBytes).toBe(model.info.cacheBytes)
+    expect(plan.activationBytes).toBe(model.info.activationBytes)
     expect(plan.totalBytes).toBe(plan.weightBytes + plan.cacheBytes + plan.activationBytes)
   })
 

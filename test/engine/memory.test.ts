@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { estimateMemory, loadModel } from 'kvasir'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rootDir } from '../shared.js'
 import { fixture, slowCheckpoint } from './models.js'
@@ -33,6 +34,14 @@ describe('memory', () => {
     const grown = (await peakOf(slow.folder)) - (await peakOf(fixture))
     expect(grown).toBeLessThan(weights * 1.15 + 64 * MiB)
     expect(grown).toBeGreaterThan(weights * 0.9)
+  })
+
+  it('is estimated as it is then taken', async () => {
+    const plan = await estimateMemory(fixture, { device: 'cpu' })
+    await using model = await loadModel(fixture, { device: 'cpu' })
+    const { weightBytes, cacheBytes, activationBytes } = model.info
+    expect(plan).toMatchObject({ device: 'cpu', fits: true, weightBytes, cacheBytes, activationBytes })
+    expect(plan.totalBytes).toBe(weightBytes + cacheBytes + activationBytes)
   })
 
   it('is given back by dispose', async () => {

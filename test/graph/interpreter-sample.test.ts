@@ -123,6 +123,12 @@ describe('sample', () => {
     expectShares(shares(logits, { topK: 9 }), [0.1, 0.2, 0.3, 0.4])
   })
 
+  it('puts larger logits first where their probabilities are equal', () => {
+    expect(Math.exp(1e-17)).toBe(Math.exp(0))
+    expectShares(shares([0, 1e-17, 0, 2e-17], { topK: 2 }), [0, 0.5, 0, 0.5])
+    expectShares(shares([0, 1e-17, 0, 2e-17], { topP: 0.4 }), [0, 0.5, 0, 0.5])
+  })
+
   it('keeps the shortest list that reaches top p', () => {
     expectShares(shares(logits, { topP: 0.69 }), [0, 0, 3 / 7, 4 / 7])
     expectShares(shares(logits, { topP: 0.71 }), [0, 2 / 9, 3 / 9, 4 / 9])

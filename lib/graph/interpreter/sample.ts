@@ -13,6 +13,7 @@ interface Choice {
 
 interface Candidate {
   id: number
+  logit: number
   probability: number
 }
 
@@ -52,8 +53,13 @@ function choose(row: Float64Array, { temperature, topK, topP, minP, u }: Choice)
   if (temperature === 0) return indexOfLargest(row)
   const probabilities = row.map((logit) => logit / temperature)
   softmaxInPlace(probabilities)
-  let kept: Candidate[] = Array.from(probabilities, (probability, id) => ({ id, probability }))
-  kept.sort((a, b) => b.probability - a.probability || a.id - b.id)
+  let kept: Candidate[] = Array.from(probabilities, (probability, id) => ({
+    id,
+    logit: row[id]!,
+    probability,
+  }))
+  // Different logits may have equal probabilities; of two that are -infinity the difference is NaN.
+  kept.sort((a, b) => b.logit - a.logit || a.id - b.id)
   if (topK > 0) kept = kept.slice(0, topK)
   if (topP < 1) kept = nucleus(kept, topP)
   const least = minP * kept[0]!.probability

@@ -17,3 +17,4 @@
 #include "device/cuda/numbers.cuh"
 #include "device/cuda/ptx.cuh"
 #include "device/cuda/reduce.cuh"
+#include "device/cuda/shared.cuh"

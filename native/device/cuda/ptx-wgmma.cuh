@@ -1,7 +1,11 @@
 #pragma once
 
 // wgmma for every N. Inline assembly takes its registers as literal text, so each N needs its own statement;
-// the macros write it. Included by ptx.cuh alone.
+// the macros write it. For kernels that use it; on the emulator it is a part of ptx.h.
+
+#include "device/cuda/cuda.h"
+
+#ifndef KVASIR_CUDA_EMULATED
 
 namespace kvasir::cuda::ptx {
 
@@ -283,3 +287,5 @@ __device__ __forceinline__ void wgmma(float (&d)[N / 2], const uint32_t (&a)[4],
 }
 
 }  // namespace kvasir::cuda::ptx
+
+#endif  // KVASIR_CUDA_EMULATED

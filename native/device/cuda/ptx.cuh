@@ -18,16 +18,9 @@
 
 #else
 
-#include <cuda.h>
-
-#include <cstring>
+#include "device/cuda/tensor-map.h"
 
 namespace kvasir::cuda {
-
-// A matrix in device memory as the copy engine sees it; kernels take it as `const __grid_constant__ TensorMap`.
-struct alignas(64) TensorMap {
-  unsigned char bytes[128];
-};
 
 namespace ptx {
 
@@ -253,46 +246,6 @@ __device__ __forceinline__ uint64_t matrix_descriptor(uint32_t address, uint32_t
 
 }  // namespace ptx
 }  // namespace kvasir::cuda
-
-#include "device/cuda/ptx-wgmma.cuh"
-
-namespace kvasir::cuda::ptx {
-
-// A matrix (rows, cols) whose boxes copy_tensor copies, 128-byte swizzled. `base` and row_stride_bytes are
-// multiples of 16, box_cols of 128 bytes at most, box_rows 256 at most. Throws Error(kDevice).
-inline TensorMap tensor_map(DType dtype, const void* base, int64_t rows, int64_t cols,
-                            int64_t row_stride_bytes, int box_rows, int box_cols) {
-  // Through the runtime, so that nothing links against libcuda.
-  using Encode = decltype(&cuTensorMapEncodeTiled);
-  static const Encode encode = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult found;
-    cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
-    return reinterpret_cast<Encode>(function);
-  }();
-  if (encode == nullptr) throw Error(ErrorKind::kDevice, "the driver has no cuTensorMapEncodeTiled");
-  const CUtensorMapDataType type = dtype == DType::kBF16  ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                   : dtype == DType::kF16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                   : dtype == DType::kF32 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-                                                          : CU_TENSOR_MAP_DATA_TYPE_INT32;
-  const cuuint64_t dims[2] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(row_stride_bytes)};
-  const cuuint32_t box[2] = {static_cast<cuuint32_t>(box_cols), static_cast<cuuint32_t>(box_rows)};
-  const cuuint32_t steps[2] = {1, 1};
-  CUtensorMap encoded;
-  const CUresult result = encode(&encoded, type, 2, const_cast<void*>(base), dims, strides, box, steps,
-                                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) {
-    throw Error(ErrorKind::kDevice, "cuTensorMapEncodeTiled: error " + std::to_string(result));
-  }
-  TensorMap map;
-  static_assert(sizeof map == sizeof encoded);
-  std::memcpy(&map, &encoded, sizeof map);
-  return map;
-}
-
-}  // namespace kvasir::cuda::ptx
 
 #undef KVASIR_SM90
 

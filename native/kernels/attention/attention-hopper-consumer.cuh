@@ -2,6 +2,7 @@
 
 // The warpgroups of attention-hopper.cuh that form products and weights: what attention-prefill.cuh does, by wgmma.
 
+#include "device/cuda/ptx-wgmma.cuh"
 #include "kernels/attention/attention-hopper-block.cuh"
 
 namespace kvasir::cuda::attend {

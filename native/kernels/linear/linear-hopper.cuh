@@ -20,6 +20,7 @@
 //
 // Bytes from the second-level cache: (128 + kTokens) * 128 for 2 * 128 * kTokens * 64 operations.
 
+#include "device/cuda/ptx-wgmma.cuh"
 #include "kernels/linear/linear-hopper-copies.cuh"
 #include "kernels/linear/linear-hopper-outputs.cuh"
 
