@@ -5,20 +5,24 @@ import { dirname, join } from 'node:path'
 import { compileAll, link } from './compile.mjs'
 
 const { cuda, emulator, flags } = createRequire(import.meta.url)('../native/sources.json')
-const withoutF16 = '-DKVASIR_WITHOUT_F16'
 const instrumented = ['-g1', '-fno-omit-frame-pointer']
 const address = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 
-/** Flags of kernels, of the emulator, and of linking. ThreadSanitizer watches kernels; what the emulator itself does, it tells. */
+/**
+ * Flags of code with kernels, beside them of the library's kernels, of the emulator, and of linking. ThreadSanitizer
+ * watches kernels; what the emulator itself does, it tells.
+ */
 export const variants = {
-  plain: { kernels: [], emulator: [], link: [] },
+  plain: { kernels: [], library: [], emulator: [], link: [] },
   address: {
-    kernels: ['-O0', withoutF16, ...instrumented, ...address],
+    kernels: ['-O0', ...instrumented, ...address],
+    library: ['-DKVASIR_WITHOUT_F16'],
     emulator: ['-O1', ...instrumented, ...address],
     link: address,
   },
   thread: {
-    kernels: ['-O1', withoutF16, ...instrumented, '-fsanitize=thread'],
+    kernels: ['-O1', ...instrumented, '-fsanitize=thread'],
+    library: ['-DKVASIR_WITHOUT_F16'],
     emulator: ['-DKVASIR_EMULATOR_TSAN'],
     link: ['-fsanitize=thread'],
   },
@@ -46,12 +50,14 @@ const linkJobs = (out, variant, jobs, more) =>
   )
 const linkLibrary = (variant, folder, jobs) => linkJobs(join(folder, library), variant, jobs, ['-shared'])
 
-const jobsOfKernels = (variant, sources, folder) =>
-  jobsOf(sources, folder, [...variants[variant].kernels, '-Inative'])
 const jobsOfEmulator = (variant) =>
   jobsOf(emulator, folderOf(variant), [...variants[variant].emulator, '-Inative'])
 const jobsOfLibrary = (variant) => [
-  ...jobsOfKernels(variant, cuda, folderOf(variant)),
+  ...jobsOf(cuda, folderOf(variant), [
+    ...variants[variant].kernels,
+    ...variants[variant].library,
+    '-Inative',
+  ]),
   ...jobsOfEmulator(variant),
 ]
 
@@ -66,10 +72,7 @@ export async function buildEmulated(variant) {
 export async function buildEmulatorProgram(variant, sources, program) {
   mkdirSync(folderOf(variant), { recursive: true })
   mkdirSync(dirname(program), { recursive: true })
-  const own = jobsOfKernels(variant, sources, dirname(program)).map((job) => ({
-    ...job,
-    flags: [...job.flags, '-I.'],
-  }))
+  const own = jobsOf(sources, dirname(program), [...variants[variant].kernels, '-Inative', '-I.'])
   const jobs = [...own, ...jobsOfEmulator(variant)]
   return (await compileAll(jobs)) && linkJobs(program, variant, jobs, [])
 }
@@ -81,8 +84,8 @@ export async function buildEmulatorProgram(variant, sources, program) {
 export async function buildWithOverlay(variant, sources, folder) {
   const changed = jobsOf(sources, folder, [
     ...variants[variant].kernels,
+    ...variants[variant].library,
     '-O0',
-    withoutF16,
     `-I${folder}`,
     '-Inative',
   ])
