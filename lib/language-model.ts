@@ -1,5 +1,4 @@
-import { join } from 'node:path'
-import { readJsonObject } from './checkpoint/json-file.js'
+import { readModelConfig } from './checkpoint/model-config.js'
 import { Engine } from './engine/engine.js'
 import type { GenerateOptions } from './engine/generate-options.js'
 import {
@@ -29,8 +28,6 @@ import { addon, cudaModule } from './native/addon.js'
 import { modelSpec, parameters, record } from './nn/index.js'
 
 export type { FinishReason, GenerateOptions, MemoryPlan, NextToken, Piece, Usage }
-
-const maxConfigBytes = 2 ** 20
 
 export interface LoadOptions {
   /**
@@ -74,8 +71,9 @@ export interface Completion {
 
 /**
  * Loads a model from a folder in Hugging Face layout: `config.json`, `model.safetensors` (or shards with an index),
- * and `tokenizer.json` where there is one.
+ * and `tokenizer.json` where there is one; or from a GGUF file, the first part of it where it was split.
  *
+ * @param folder the folder, or the GGUF file
  * @throws {CheckpointError} when a file is missing, malformed or does not fit the architecture
  * @throws {OutOfMemoryError} when weights, cache and activations do not fit into the device's memory
  * @throws {DeviceError} when `device: 'cuda'` is asked for and there is none, saying why
@@ -113,12 +111,7 @@ async function modelSetup(
 ): Promise<{ setup: Omit<EngineSetup, 'stop'>; config: Record<string, unknown> }> {
   if (typeof folder !== 'string') throw invalidType(`${where}: folder`, 'a string', folder)
   checkLoadOptions(where, options)
-  const config = await readJsonObject(join(folder, 'config.json'), maxConfigBytes)
-  if (!config) {
-    const file = join(folder, 'config.json')
-    throw new CheckpointError('ERR_FILE_NOT_FOUND', `${where}: ${file} is not there`, { file })
-  }
-  const generation = (await readJsonObject(join(folder, 'generation_config.json'), maxConfigBytes)) ?? {}
+  const { config, endTokens } = await readModelConfig(where, folder)
   const model = modelFor(config)
   const graph = record(model)
   const { vocabSize, maxPositions } = modelSpec(model, graph)
@@ -130,7 +123,7 @@ async function modelSetup(
     rules: model.checkpoint,
     vocabSize,
     contextLength,
-    eosIds: endTokens(generation.eos_token_id ?? config.eos_token_id, vocabSize),
+    eosIds: endTokenIds(endTokens, vocabSize),
     dtype: options.dtype ?? 'auto',
     cacheDtype: options.cacheDtype ?? 'auto',
     device: options.device ?? 'auto',
@@ -159,7 +152,7 @@ function checkLoadOptions(where: string, options: LoadOptions): void {
 }
 
 /** `eos_token_id` of a configuration: a number, several, or none. */
-function endTokens(field: unknown, vocabSize: number): number[] {
+function endTokenIds(field: unknown, vocabSize: number): number[] {
   const ids = field === undefined || field === null ? [] : Array.isArray(field) ? field : [field]
   for (const id of ids) {
     if (Number.isInteger(id) && id >= 0 && id < 2 ** 31) continue

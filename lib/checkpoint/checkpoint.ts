@@ -1,8 +1,10 @@
 import { access, realpath } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { CheckpointError } from '../errors.js'
-import type { SafetensorsFile, TensorEntry } from '../native/addon.js'
+import type { CheckpointFile, TensorEntry } from '../native/addon.js'
 import { addon } from '../native/addon.js'
+import { architectureOf, parameterOf } from './gguf/architectures.js'
+import { GgufFiles, isGgufFile } from './gguf/gguf-files.js'
 import { readJsonObject, shortPath } from './json-file.js'
 
 const singleFile = 'model.safetensors'
@@ -12,24 +14,45 @@ const maxShards = 4096
 
 /** A tensor and the file that holds it. */
 export interface LocatedTensor {
+  /** By the name that it has in the file. */
   entry: TensorEntry
-  file: SafetensorsFile
+  file: CheckpointFile
   /** For messages. */
   fileName: string
+  /** Rows of a head whose halves the file holds in turn; absent where rows are as they are. */
+  pairedRows?: number
+  /** Whether the file holds matrices as (out, in), whatever the family's rules say of others. */
+  isPlain?: boolean
 }
 
-/** The tensors of a folder in Hugging Face layout: one safetensors file, or shards with an index. */
+/** A model's tensors: of a folder in Hugging Face layout, one safetensors file or shards with an index; or of a GGUF file. */
 export class Checkpoint {
+  /** By the names that parameters have. */
   readonly tensors: ReadonlyMap<string, LocatedTensor>
-  readonly #files: SafetensorsFile[]
+  readonly #files: CheckpointFile[]
 
-  private constructor(tensors: Map<string, LocatedTensor>, files: SafetensorsFile[]) {
+  private constructor(tensors: Map<string, LocatedTensor>, files: CheckpointFile[]) {
     this.tensors = tensors
     this.#files = files
   }
 
   /** Opens all files and checks their headers. @throws {CheckpointError} naming what is wrong */
-  static async open(folder: string): Promise<Checkpoint> {
+  static async open(path: string): Promise<Checkpoint> {
+    if (await isGgufFile(path)) return Checkpoint.#openGguf(path)
+    return Checkpoint.#openFolder(path)
+  }
+
+  static #openGguf(path: string): Checkpoint {
+    const gguf = GgufFiles.open(path)
+    try {
+      return new Checkpoint(namedTensors(gguf), [...gguf.files])
+    } catch (error) {
+      gguf.close()
+      throw error
+    }
+  }
+
+  static async #openFolder(folder: string): Promise<Checkpoint> {
     const index = await readJsonObject(join(folder, indexFile), maxIndexBytes)
     const checkpoint = new Checkpoint(new Map(), [])
     try {
@@ -47,7 +70,7 @@ export class Checkpoint {
   }
 
   #openFile(path: string): Set<string> {
-    const file = new (addon().SafetensorsFile)(path)
+    const file = new (addon().CheckpointFile)(path)
     this.#files.push(file)
     const fileName = shortPath(path)
     const names = new Set<string>()
@@ -79,6 +102,17 @@ export class Checkpoint {
       }
     }
   }
+}
+
+function namedTensors({ metadata, tensors }: GgufFiles): Map<string, LocatedTensor> {
+  const architecture = architectureOf(metadata)
+  const named = new Map<string, LocatedTensor>()
+  for (const tensor of tensors.values()) {
+    const found = parameterOf(tensor.entry, architecture, metadata)
+    if (found === null) continue
+    named.set(found.parameter, { ...tensor, pairedRows: found.pairedRows, isPlain: true })
+  }
+  return named
 }
 
 async function soleFile(folder: string): Promise<string> {

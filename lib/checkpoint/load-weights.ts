@@ -84,6 +84,7 @@ function partsOf(
       tensor: tensor.entry.name,
       rowOffset: value.interleaved ? 0 : rowOffset,
       transposed: tensor.transposed,
+      pairedRows: tensor.pairedRows,
       interleave: value.interleaved ? (i as 0 | 1) : undefined,
     }
     rowOffset += rows

@@ -10,7 +10,14 @@ export interface MatchedTensor extends LocatedTensor {
   dtype: DType
 }
 
-const loadable: Record<string, DType> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
+// Blocks of GGUF files are dequantised when they are loaded, to bf16 where nothing else is asked for.
+const blockTypes = 'Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4'.split(' ')
+const loadable = new Map<string, DType>([
+  ['F32', 'f32'],
+  ['F16', 'f16'],
+  ['BF16', 'bf16'],
+  ...blockTypes.map((type) => [type, 'bf16'] as const),
+])
 
 /**
  * Finds every parameter's tensor.
@@ -26,9 +33,9 @@ export function matchParameters(
   const matched = new Map<string, MatchedTensor>()
   const used = new Set<string>()
   for (const parameter of parameters) {
-    const found = find(checkpoint, parameter, rules)
-    used.add(found.entry.name)
-    const isTransposed = transposed.some((pattern) => pattern.test(parameter.path))
+    const [name, found] = find(checkpoint, parameter, rules)
+    used.add(name)
+    const isTransposed = !found.isPlain && transposed.some((pattern) => pattern.test(parameter.path))
     checkShape(found, parameter, isTransposed)
     matched.set(parameter.path, { ...found, transposed: isTransposed, dtype: dtypeOf(found) })
   }
@@ -36,10 +43,16 @@ export function matchParameters(
   return matched
 }
 
-function find(checkpoint: Checkpoint, parameter: NamedParameter, rules: CheckpointLayout): LocatedTensor {
+/** The tensor, and the name by which the checkpoint has it. */
+function find(
+  checkpoint: Checkpoint,
+  parameter: NamedParameter,
+  rules: CheckpointLayout,
+): [string, LocatedTensor] {
   for (const prefix of rules.prefixes) {
-    const found = checkpoint.tensors.get(prefix + parameter.path)
-    if (found) return found
+    const name = prefix + parameter.path
+    const found = checkpoint.tensors.get(name)
+    if (found) return [name, found]
   }
   const expected = `${parameter.path} ${formatShape(parameter.shape)}`
   throw new CheckpointError('ERR_FILE_FORMAT', `checkpoint: tensor ${expected} is missing`, {
@@ -66,9 +79,9 @@ function checkShape(found: LocatedTensor, parameter: NamedParameter, transposed:
 
 function dtypeOf(found: LocatedTensor): DType {
   const { name: tensor, dtype } = found.entry
-  const known = loadable[dtype]
+  const known = loadable.get(dtype)
   if (known) return known
-  const expected = Object.keys(loadable).join(', ')
+  const expected = [...loadable.keys()].join(', ')
   const message = `${found.fileName}: tensor ${tensor} must be one of ${expected}, got ${dtype}`
   const problem = { file: found.fileName, tensor, field: 'dtype', expected, found: dtype }
   throw new CheckpointError('ERR_UNSUPPORTED', message, problem)
@@ -76,8 +89,9 @@ function dtypeOf(found: LocatedTensor): DType {
 
 function checkExtra(checkpoint: Checkpoint, used: ReadonlySet<string>, rules: CheckpointLayout): void {
   const ignored = rules.ignored.map((pattern) => new RegExp(pattern))
-  for (const [tensor, { fileName }] of checkpoint.tensors) {
-    if (used.has(tensor) || ignored.some((pattern) => pattern.test(tensor))) continue
+  for (const [name, { entry, fileName }] of checkpoint.tensors) {
+    if (used.has(name) || ignored.some((pattern) => pattern.test(name))) continue
+    const tensor = entry.name
     const message = `${fileName}: tensor ${tensor} belongs to no parameter of the model`
     const problem = { file: fileName, tensor, expected: 'a parameter of the model', found: tensor }
     throw new CheckpointError('ERR_FILE_FORMAT', message, problem)

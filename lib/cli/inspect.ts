@@ -1,8 +1,8 @@
-import { join } from 'node:path'
 import { Command } from 'commander'
 import { Checkpoint } from '../checkpoint/checkpoint.js'
-import { readJsonObject } from '../checkpoint/json-file.js'
+import { isGgufFile } from '../checkpoint/gguf/gguf-files.js'
 import { matchParameters } from '../checkpoint/match.js'
+import { readModelConfig } from '../checkpoint/model-config.js'
 import type { WeightDType } from '../engine/messages.js'
 import { CheckpointError } from '../errors.js'
 import { graphToDot } from '../graph/dot.js'
@@ -13,6 +13,7 @@ import { listGraph } from '../graph/listing.js'
 import { optimize } from '../graph/passes/index.js'
 import { modelFor } from '../models/registry.js'
 import { modelSpec, parameters, record } from '../nn/index.js'
+import { describeGguf, ggufText } from './inspect-gguf.js'
 import type { ModelOptions } from './model-options.js'
 import { shippedModel, withModelOptions } from './model-options.js'
 import { formatBytes, printJson } from './terminal.js'
@@ -29,7 +30,7 @@ export function inspectCommand(): Command {
     'Show what a model is made of, without loading its weights.',
   )
   return withModelOptions(command)
-    .argument('[folder]', 'the model, as --model takes it')
+    .argument('[folder]', 'the model, as --model takes it; of a GGUF file also metadata and tensors')
     .option('--graph', 'list the program: as recorded, and as it runs')
     .option('--dot', 'print the program that runs in the language of Graphviz')
     .option('--all', 'list every layer, not one of those that are alike')
@@ -38,11 +39,20 @@ export function inspectCommand(): Command {
 }
 
 async function run(folder: string, options: Options): Promise<void> {
-  const model = await describe(folder, options.dtype)
+  const gguf = (await isGgufFile(folder)) ? describeGguf(folder) : null
+  const model = await describe(folder, options.dtype).catch((error) => {
+    // A file of another family still says what it holds.
+    if (!gguf || options.graph || options.dot || error.code !== 'ERR_UNSUPPORTED') throw error
+    return error as CheckpointError
+  })
+  if (model instanceof CheckpointError) {
+    if (options.json) return printJson({ unsupported: model.message, ...gguf })
+    return void process.stdout.write(`${model.message}\n\n${ggufText(gguf!)}`)
+  }
   if (options.dot) return void process.stdout.write(graphToDot(model.fused))
   if (options.json) {
     const graphs = options.graph ? { recorded: plain(model.recorded), fused: plain(model.fused) } : {}
-    return printJson({ ...model.summary, ...graphs })
+    return printJson({ ...model.summary, ...gguf, ...graphs })
   }
   if (options.graph) {
     const list = (graph: Graph) => listGraph(graph, { all: options.all })
@@ -50,14 +60,11 @@ async function run(folder: string, options: Options): Promise<void> {
     return
   }
   process.stdout.write(summaryText(folder, model.summary))
+  if (gguf) process.stdout.write(`\n${ggufText(gguf)}`)
 }
 
 async function describe(folder: string, dtype: WeightDType) {
-  const config = await readJsonObject(join(folder, 'config.json'), 2 ** 20)
-  if (!config) {
-    const file = join(folder, 'config.json')
-    throw new CheckpointError('ERR_FILE_NOT_FOUND', `inspect: ${file} is not there`, { file })
-  }
+  const { config } = await readModelConfig('inspect', folder)
   const model = modelFor(config)
   const recorded = record(model)
   const checkpoint = await Checkpoint.open(folder)
@@ -77,7 +84,7 @@ async function describe(folder: string, dtype: WeightDType) {
       // Keys and values in f32.
       cacheBytesPerToken: 2 * 4 * channels,
       cacheBlockTokens: blockTokens,
-      storedTypes: [...new Set([...tensors.values()].map((tensor) => tensor.dtype))].sort(),
+      storedTypes: [...new Set([...tensors.values()].map(({ entry }) => entry.dtype.toLowerCase()))].sort(),
       recordedNodes: recorded.nodes.length,
       fusedNodes: fused.nodes.length,
     }
@@ -94,7 +101,7 @@ function summaryText(folder: string, s: Summary): string {
     ['model', folder === shippedModel ? 'tiny-shakespeare, which comes with the package' : folder],
     ['family', s.modelType],
     ['parameters', s.parameters.toLocaleString('en')],
-    ['weights', `${formatBytes(s.weightBytes)}, stored as ${s.storedTypes.join(' and ')}`],
+    ['weights', `${formatBytes(s.weightBytes)} in memory, stored as ${s.storedTypes.join(' and ')}`],
     ['vocabulary', s.vocabSize.toLocaleString('en')],
     ['context', `${s.maxPositions.toLocaleString('en')} tokens`],
     ['KV cache', `${s.attentionLayers} layers, ${formatBytes(s.cacheBytesPerToken)} a token in f32`],

@@ -30,7 +30,7 @@ export interface PromptOptions {
 /** Options of every command that loads a model. */
 export function withModelOptions(command: Command): Command {
   return command
-    .option('-m, --model <folder>', 'a model folder in Hugging Face layout', shippedModel)
+    .option('-m, --model <folder>', 'a model folder in Hugging Face layout, or a GGUF file', shippedModel)
     .addOption(
       new Option('--device <device>', 'where the model runs')
         .choices(['auto', 'cpu', 'cuda'])

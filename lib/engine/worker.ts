@@ -3,13 +3,13 @@ import { Checkpoint } from '../checkpoint/checkpoint.js'
 import { declareWeights, loadWeights } from '../checkpoint/load-weights.js'
 import type { MatchedTensor } from '../checkpoint/match.js'
 import { matchParameters } from '../checkpoint/match.js'
+import { loadModelTokenizer } from '../checkpoint/model-tokenizer.js'
 import { AbortError, KvasirError } from '../errors.js'
 import type { DType, Graph } from '../graph/graph.js'
 import { optimize, withSampling } from '../graph/passes/index.js'
 import type { Backend } from '../native/addon.js'
 import { addon } from '../native/addon.js'
 import type { Tokenizer } from '../tokenizer/index.js'
-import { loadTokenizer } from '../tokenizer/index.js'
 import { attentionLayers } from './attention-layers.js'
 import type { DevicePlan } from './device.js'
 import { checkFits, devicePlans, planMemory, shortage } from './device.js'
@@ -44,7 +44,7 @@ interface Loaded {
 }
 
 async function load(setup: EngineSetup): Promise<Loaded> {
-  const tokenizer = await loadTokenizer(setup.folder)
+  const tokenizer = await loadModelTokenizer(setup.folder)
   const checkpoint = await Checkpoint.open(setup.folder)
   try {
     const tensors = matchParameters(checkpoint, setup.parameters, setup.rules)

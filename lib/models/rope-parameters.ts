@@ -1,5 +1,6 @@
 import type { RopeScaling } from '../nn/rope-scaling.js'
 import {
+  dividedFrequencies,
   linearScaling,
   llama3Scaling,
   ntkScaling,
@@ -31,6 +32,7 @@ const scalings: Record<string, (source: Source) => RopeScaling> = {
   ntk: ({ parameters, parent }) => ntkScaling(readFields(parameters, { factor: number() }, parent).factor),
   // Its factor grows once a sequence is longer than max_position_embeddings, which no sequence here is.
   dynamic: () => unscaled,
+  divided: readDivided,
   yarn: readYarn,
   llama3: readLlama3,
 }
@@ -69,6 +71,15 @@ function readObject(json: Json, name: string): Json {
   const value = json[name] ?? {}
   if (typeof value !== 'object' || Array.isArray(value)) throw malformed(name, 'an object', value)
   return value as Json
+}
+
+/** No config.json has it: what becomes of a GGUF file's tensor of divisors. */
+function readDivided({ parameters, parent }: Source): RopeScaling {
+  const { divisors } = parameters
+  const isList =
+    Array.isArray(divisors) && divisors.every((divisor) => Number.isFinite(divisor) && divisor > 0)
+  if (!isList) throw malformed(`${parent}divisors`, 'a list of numbers above 0', divisors)
+  return dividedFrequencies(divisors)
 }
 
 function readYarn({ parameters, parent, maxPositions, originalMaxPositions }: Source): RopeScaling {

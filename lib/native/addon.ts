@@ -71,27 +71,43 @@ export interface Backend {
 /** A tensor of a checkpoint file, as the file says. */
 export interface TensorEntry {
   name: string
-  /** As in the file: `F32`, `F16`, `BF16`, `I64`... */
+  /** As in the file: `F32`, `F16`, `BF16`, `I64`, `Q4_K`... */
   dtype: string
   shape: number[]
   bytes: number
 }
 
-export interface SafetensorsFile {
+/** An array in a GGUF file's metadata, to be read by `array(key)`. */
+export interface MetadataArray {
+  elements: 'string' | 'number'
+  length: number
+}
+
+export type MetadataValue = string | number | boolean | MetadataArray
+
+/** A safetensors or GGUF file whose header was checked. */
+export interface CheckpointFile {
+  readonly format: 'safetensors' | 'gguf'
   tensors(): TensorEntry[]
-  metadata(): Record<string, string>
+  metadata(): Record<string, MetadataValue>
+  /** The elements of a GGUF file's array; booleans are 0 and 1. */
+  array(key: string): string[] | Float64Array
+  /** The numbers of a small tensor of type F32. */
+  floats(tensor: string): Float32Array
   dispose(): void
 }
 
 /** Which part of a stored tensor to fill from which tensor of a file. */
 export interface LoadPart {
-  file: SafetensorsFile
+  file: CheckpointFile
   /** The tensor's name in the file. */
   tensor: string
   /** First row to fill. */
   rowOffset: number
   /** The file holds the transpose, (in, out), as GPT-2's Conv1D does. */
   transposed: boolean
+  /** Rows of a head whose halves the file holds in turn, as GGUF files of LLaMA do in q and k. */
+  pairedRows?: number
   /** Set for interleaved projections: 0 fills the gate's rows, 1 the up projection's. */
   interleave?: 0 | 1
 }
@@ -171,7 +187,7 @@ interface Addon {
     cache: CacheOptions,
   ): { weightBytes: number; cacheBytes: number; activationBytes: number }
   Backend: new (options: BackendOptions) => Backend
-  SafetensorsFile: new (path: string) => SafetensorsFile
+  CheckpointFile: new (path: string) => CheckpointFile
   /** In the backend's memory; the machine's own where none is given. */
   WeightStore: new (
     backend?: Backend,

@@ -1,3 +1,4 @@
+import { invalidValue } from '../errors.js'
 import { expectInteger, expectNumber } from '../ops/check.js'
 
 /** Frequencies of rotary positions, in radians a position, and a factor on cosines and sines. */
@@ -25,6 +26,23 @@ export function linearScaling(factor: number): RopeScaling {
   return (theta, size) => {
     const { frequencies, magnitude } = unscaled(theta, size)
     return { frequencies: frequencies.map((frequency) => frequency / factor), magnitude }
+  }
+}
+
+/**
+ * Each frequency divided by a number of its own, as GGUF files of LLaMA 3.1 and later have them.
+ *
+ * @throws {RangeError} when there are more or fewer of them than frequencies, or one is not above 0
+ */
+export function dividedFrequencies(divisors: readonly number[]): RopeScaling {
+  for (const divisor of divisors) expectPositive('dividedFrequencies', 'divisor', divisor)
+  return (theta, size) => {
+    const { frequencies, magnitude } = unscaled(theta, size)
+    if (divisors.length !== frequencies.length) {
+      const expected = `${frequencies.length} numbers, one a frequency`
+      throw invalidValue('dividedFrequencies: divisors', expected, divisors.length)
+    }
+    return { frequencies: frequencies.map((frequency, i) => frequency / divisors[i]!), magnitude }
   }
 }
 

@@ -64,7 +64,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   BackendHandle::define(env, exports);
   KvCacheHandle::define(env, exports);
   ProgramHandle::define(env, exports);
-  SafetensorsHandle::define(env, exports);
+  CheckpointFileHandle::define(env, exports);
   StoreHandle::define(env, exports);
   exports.Set("initialize", Napi::Function::New(env, initialize, "initialize"));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info, "cpuInfo"));

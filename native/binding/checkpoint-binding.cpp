@@ -2,6 +2,9 @@
 
 #include "binding/classes.h"
 #include "binding/convert.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/problem.h"
+#include "checkpoint/safetensors.h"
 
 namespace kvasir::binding {
 
@@ -24,7 +27,7 @@ ParallelFor parallel_on(ThreadPool& pool) {
   };
 }
 
-LoadPart part_of(Napi::Object from, const SafetensorsFile& file) {
+LoadPart part_of(Napi::Object from, const CheckpointFile& file) {
   LoadPart part;
   std::string name = string_of(from.Get("tensor"), "load: tensor");
   part.file = &file.file;
@@ -36,6 +39,8 @@ LoadPart part_of(Napi::Object from, const SafetensorsFile& file) {
     throw Error(ErrorKind::kFileFormat, "load: tensor " + name + " must have one or two dimensions");
   part.rows = part.transposed && shape.size() == 2 ? shape[1] : shape[0];
   part.row_offset = integer_of(from.Get("rowOffset"), "load: rowOffset", 0, int64_t{1} << 40);
+  Napi::Value paired = from.Get("pairedRows");
+  if (!paired.IsUndefined()) part.paired_rows = integer_of(paired, "load: pairedRows", 2, 1 << 20);
   Napi::Value interleave = from.Get("interleave");
   if (!interleave.IsUndefined()) {
     part.panel_step = 2;
@@ -46,25 +51,28 @@ LoadPart part_of(Napi::Object from, const SafetensorsFile& file) {
 
 }  // namespace
 
-SafetensorsHandle::SafetensorsHandle(const Napi::CallbackInfo& info) : Handle(info) {
+CheckpointFileHandle::CheckpointFileHandle(const Napi::CallbackInfo& info) : Handle(info) {
   guarded(info.Env(), [&] {
-    hold(std::shared_ptr<SafetensorsFile>(open_safetensors(string_of(info[0], "SafetensorsFile: path"))));
+    hold(std::shared_ptr<CheckpointFile>(open_checkpoint_file(string_of(info[0], "CheckpointFile: path"))));
   });
 }
 
-void SafetensorsHandle::define(Napi::Env env, Napi::Object exports) {
+void CheckpointFileHandle::define(Napi::Env env, Napi::Object exports) {
   export_class(exports, kName,
                DefineClass(env, kName,
-                           {InstanceMethod("tensors", &SafetensorsHandle::tensors),
-                            InstanceMethod("metadata", &SafetensorsHandle::metadata),
-                            InstanceMethod("dispose", &SafetensorsHandle::dispose)}),
+                           {InstanceMethod("tensors", &CheckpointFileHandle::tensors),
+                            InstanceMethod("metadata", &CheckpointFileHandle::metadata),
+                            InstanceMethod("array", &CheckpointFileHandle::array),
+                            InstanceMethod("floats", &CheckpointFileHandle::floats),
+                            property<&CheckpointFileHandle::format>("format"),
+                            InstanceMethod("dispose", &CheckpointFileHandle::dispose)}),
                env.GetInstanceData<AddonData>()->file);
 }
 
-Napi::Value SafetensorsHandle::tensors(const Napi::CallbackInfo& info) {
+Napi::Value CheckpointFileHandle::tensors(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     Napi::Env env = info.Env();
-    std::shared_ptr<SafetensorsFile> file = native();
+    std::shared_ptr<CheckpointFile> file = native();
     Napi::Array list = Napi::Array::New(env, file->tensors.size());
     for (uint32_t i = 0; i < file->tensors.size(); i++) {
       const TensorEntry& tensor = file->tensors[i];
@@ -81,13 +89,83 @@ Napi::Value SafetensorsHandle::tensors(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value SafetensorsHandle::metadata(const Napi::CallbackInfo& info) {
+Napi::Value CheckpointFileHandle::format(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    Napi::Object result = Napi::Object::New(info.Env());
-    for (const auto& [key, text] : native()->metadata)
-      result.DefineProperty(
-          Napi::PropertyDescriptor::Value(key, Napi::String::New(info.Env(), text), napi_default_jsproperty));
+    const bool gguf = dynamic_cast<const GgufFile*>(receiver(info).get()) != nullptr;
+    return Napi::String::New(info.Env(), gguf ? "gguf" : "safetensors");
+  });
+}
+
+namespace {
+
+Napi::Value value_of(Napi::Env env, const GgufValue& value) {
+  if (value.is_array) {
+    Napi::Object array = Napi::Object::New(env);
+    array.Set("elements", value.type == GgufValueType::kString ? "string" : "number");
+    array.Set("length", static_cast<double>(value.count));
+    return array;
+  }
+  if (value.type == GgufValueType::kString) return Napi::String::New(env, value.text);
+  if (value.type == GgufValueType::kBool) return Napi::Boolean::New(env, value.number != 0);
+  return Napi::Number::New(env, value.number);
+}
+
+}  // namespace
+
+Napi::Value CheckpointFileHandle::metadata(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    Napi::Env env = info.Env();
+    Napi::Object result = Napi::Object::New(env);
+    const std::shared_ptr<CheckpointFile> file = native();
+    const auto define = [&](const std::string& key, Napi::Value value) {
+      result.DefineProperty(Napi::PropertyDescriptor::Value(key, value, napi_default_jsproperty));
+    };
+    if (const auto* safetensors = dynamic_cast<const SafetensorsFile*>(file.get()))
+      for (const auto& [key, text] : safetensors->metadata) define(key, Napi::String::New(env, text));
+    if (const auto* gguf = dynamic_cast<const GgufFile*>(file.get()))
+      for (const auto& [key, value] : gguf->metadata) define(key, value_of(env, value));
     return result;
+  });
+}
+
+Napi::Value CheckpointFileHandle::array(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Napi::Env env = info.Env();
+    const std::string key = string_of(info[0], "array: key");
+    const std::shared_ptr<CheckpointFile> file = native();
+    const auto* gguf = dynamic_cast<const GgufFile*>(file.get());
+    const GgufValue* value = gguf != nullptr ? gguf->find_value(key) : nullptr;
+    if (value == nullptr || !value->is_array)
+      throw Error(ErrorKind::kInvalidValue, "array: the file has no array " + key);
+    if (value->type != GgufValueType::kString) {
+      const std::vector<double> numbers = gguf->numbers(key, *value);
+      Napi::Float64Array array = Napi::Float64Array::New(env, numbers.size());
+      std::copy(numbers.begin(), numbers.end(), array.Data());
+      return array;
+    }
+    const std::vector<std::string> strings = gguf->strings(key, *value);
+    Napi::Array array = Napi::Array::New(env, strings.size());
+    for (uint32_t i = 0; i < strings.size(); i++) {
+      Napi::HandleScope scope(env);
+      array.Set(i, Napi::String::New(env, strings[i]));
+    }
+    return array;
+  });
+}
+
+Napi::Value CheckpointFileHandle::floats(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    constexpr uint64_t kMostBytes = 1 << 20;
+    const std::string name = string_of(info[0], "floats: tensor");
+    const std::shared_ptr<CheckpointFile> file = native();
+    const TensorEntry* tensor = file->find(name);
+    if (tensor == nullptr || tensor->dtype != "F32" || tensor->bytes > kMostBytes)
+      throw_problem(ErrorKind::kFileFormat, {file->file.path(), name, "type", "F32 and small",
+                                             tensor == nullptr ? "no tensor" : tensor->dtype});
+    Napi::Float32Array numbers =
+        Napi::Float32Array::New(info.Env(), static_cast<size_t>(tensor->bytes / sizeof(float)));
+    file->file.read(tensor->offset, numbers.Data(), static_cast<size_t>(tensor->bytes));
+    return numbers;
   });
 }
 
@@ -127,7 +205,7 @@ Napi::Value StoreHandle::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     std::string name = string_of(info[0], "load: name");
     Napi::Object from = object_of(info[1], "load: part");
-    std::shared_ptr<SafetensorsFile> file = SafetensorsHandle::of(from.Get("file"), "load: file");
+    std::shared_ptr<CheckpointFile> file = CheckpointFileHandle::of(from.Get("file"), "load: file");
     std::shared_ptr<Backend> backend = BackendHandle::of(info[2], "load: backend");
     LoadPart part = part_of(from, *file);
     bool finished = native()->load(name, part, parallel_on(backend->pool()), flag_of(info[3], "load: abort"));

@@ -5,7 +5,7 @@
 #include "backends/cpu.h"
 #include "backends/cuda.h"
 #include "binding/handle.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/checkpoint-file.h"
 #include "checkpoint/store.h"
 #include "runtime/kv-cache.h"
 #include "runtime/program.h"
@@ -60,17 +60,20 @@ class ProgramHandle : public Handle<ProgramHandle, Program> {
 // planMemory(backend, graph, limits, cache): { weightBytes, cacheBytes, activationBytes }
 Napi::Value plan_memory(const Napi::CallbackInfo& info);
 
-// new SafetensorsFile(path): opens and checks one file's header.
-class SafetensorsHandle : public Handle<SafetensorsHandle, SafetensorsFile> {
+// new CheckpointFile(path): opens a safetensors or GGUF file and checks its header.
+class CheckpointFileHandle : public Handle<CheckpointFileHandle, CheckpointFile> {
  public:
   static constexpr napi_type_tag kTag = {0x6b76617369720004, 0x9d1c2f64a7c34b10};
-  static constexpr const char* kName = "SafetensorsFile";
-  explicit SafetensorsHandle(const Napi::CallbackInfo& info);
+  static constexpr const char* kName = "CheckpointFile";
+  explicit CheckpointFileHandle(const Napi::CallbackInfo& info);
   static void define(Napi::Env env, Napi::Object exports);
 
  private:
+  static Napi::Value format(const Napi::CallbackInfo& info);
   Napi::Value tensors(const Napi::CallbackInfo& info);
   Napi::Value metadata(const Napi::CallbackInfo& info);
+  Napi::Value array(const Napi::CallbackInfo& info);
+  Napi::Value floats(const Napi::CallbackInfo& info);
 };
 
 // new WeightStore(): named tensors in the kernels' layouts.

@@ -1,10 +1,13 @@
 #include "checkpoint/load.h"
 
 #include <algorithm>
+#include <cfloat>
+#include <cmath>
 #include <exception>
 #include <mutex>
 #include <optional>
 
+#include "checkpoint/gguf-types.h"
 #include "checkpoint/place.h"
 #include "checkpoint/problem.h"
 
@@ -17,10 +20,16 @@ namespace kvasir {
 namespace {
 
 // The file's tensor as a matrix: leading dimensions merged; a vector as one column, or one row where W has
-// one row.
+// one row. Blocks are dequantised when they are read; then dtype is f32.
 struct FileMatrix {
   DType dtype;
   int64_t rows, cols;
+  const GgufType* blocks;  // null for plain numbers
+
+  // Of `count` numbers in a row, as the file has them.
+  int64_t bytes_of(int64_t count) const {
+    return blocks != nullptr ? count / blocks->numbers * blocks->bytes : count * size_of(dtype);
+  }
 };
 
 class Load {
@@ -38,8 +47,8 @@ class Load {
   void check_not_loaded() const;
   void work(int64_t begin, int64_t end) noexcept;
   void load_piece(int64_t piece, std::byte* buffer);
-  void read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, std::byte* out,
-                      int64_t stride) const;
+  void read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, std::byte* out, int64_t stride);
+  int64_t file_row(int64_t row) const;
   void mark_loaded();
   void note(std::exception_ptr error);
   bool stopped() const {
@@ -69,7 +78,7 @@ class Load {
   bool direct_;
 
   std::atomic<int64_t> pieces_done_{0};
-  std::atomic<bool> failed_{false}, overflow_{false};
+  std::atomic<bool> failed_{false}, overflow_{false}, not_finite_{false};
   std::mutex mutex_;  // for the two below
   std::exception_ptr error_;
   std::vector<Buffer> free_buffers_;
@@ -86,7 +95,7 @@ Load::Load(StoredTensor& target, StagingPool* staging, const LoadPart& part,
                      PartLayout{matrix_.dtype, part_.transposed, part_.panel_step, part_.first_panel});
   check_not_loaded();
   pieces_.emplace(*placement_, part_.row_offset, part_.rows);
-  direct_ = !staging_ && !part_.transposed && target_.layout == Layout::kRows &&
+  direct_ = !staging_ && !part_.transposed && target_.layout == Layout::kRows && matrix_.blocks == nullptr &&
             target_.dtype == matrix_.dtype && part_.panel_step == 1;
 }
 
@@ -113,6 +122,9 @@ void Load::check_part() {
   if (part_.source_rows < part_.source_row_offset + part_.rows)
     fail_part("source_rows", text(part_.source_row_offset + part_.rows) + " or more",
               text(part_.source_rows));
+  const int64_t paired = part_.paired_rows;
+  if (paired != 0 && (paired < 0 || paired % 2 != 0 || part_.source_rows % paired != 0 || part_.transposed))
+    fail_part("paired_rows", "0, or even and a divisor of " + text(part_.source_rows), text(paired));
 }
 
 FileMatrix Load::file_matrix() const {
@@ -125,7 +137,14 @@ FileMatrix Load::file_matrix() const {
   } else if (source.dtype == "BF16") {
     matrix.dtype = DType::kBF16;
   } else {
-    fail_file(ErrorKind::kUnsupported, "dtype", "F32, F16 or BF16", source.dtype);
+    matrix.blocks = gguf_type(source.dtype);
+    if (matrix.blocks == nullptr || matrix.blocks->dequantize == nullptr)
+      fail_file(ErrorKind::kUnsupported, "dtype", "F32, F16, BF16 or one of GGUF's that are dequantised",
+                source.dtype);
+    if (part_.transposed)
+      fail_file(ErrorKind::kUnsupported, "dtype", "F32, F16 or BF16 where a matrix is transposed",
+                source.dtype);
+    matrix.dtype = DType::kF32;
   }
   const std::vector<int64_t>& shape = source.shape;
   bool as_row = shape.size() == 1 && target_.rows == 1;
@@ -145,9 +164,12 @@ void Load::check_shape() const {
   int64_t cols = transposed ? part_.source_rows : target_.cols;
   if (matrix_.rows != rows || matrix_.cols != cols)
     fail_file(ErrorKind::kFileFormat, "shape", shape_text({rows, cols}), shape_text(source.shape));
-  int64_t bytes;  // a part need not come from open_safetensors
-  bool fits = !__builtin_mul_overflow(rows, cols, &bytes) &&
-              !__builtin_mul_overflow(bytes, size_of(matrix_.dtype), &bytes) &&
+  if (matrix_.blocks != nullptr && cols % matrix_.blocks->numbers != 0)
+    fail_file(ErrorKind::kFileFormat, "row", "whole blocks of " + std::to_string(matrix_.blocks->numbers),
+              std::to_string(cols));
+  int64_t bytes;  // a part need not come from a file that was checked
+  bool fits = !__builtin_mul_overflow(rows, cols, &bytes) && bytes <= INT64_MAX / 8 &&
+              !__builtin_mul_overflow(rows, matrix_.bytes_of(cols), &bytes) &&
               static_cast<uint64_t>(bytes) == source.bytes && source.bytes <= part_.file->size() &&
               source.offset <= part_.file->size() - source.bytes;
   if (!fits)
@@ -182,6 +204,7 @@ bool Load::run(const ParallelFor& parallel) {
   if (overflow_)
     fail_file(ErrorKind::kUnsupported, "values", std::string("within the range of ") + name_of(target_.dtype),
               "a larger one");
+  if (not_finite_) fail_file(ErrorKind::kFileFormat, "values", "finite", "scales that are not");
   mark_loaded();
   return true;
 }
@@ -230,16 +253,37 @@ void Load::load_piece(int64_t piece, std::byte* buffer) {
     overflow_.store(true, std::memory_order_relaxed);
 }
 
-// Rows and columns of the file's matrix.
+// Where the file has a row of W.
+int64_t Load::file_row(int64_t row) const {
+  if (part_.paired_rows == 0) return row;
+  const int64_t in_head = row % part_.paired_rows, half = part_.paired_rows / 2;
+  return row - in_head + in_head % half * 2 + in_head / half;
+}
+
+// Rows and columns of the file's matrix, as numbers of matrix_.dtype.
 void Load::read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, std::byte* out,
-                          int64_t stride) const {
-  int64_t element = size_of(matrix_.dtype);
-  auto read = [&](int64_t first, std::byte* to, int64_t count) {
-    part_.file->read(part_.source->offset + static_cast<uint64_t>((first * matrix_.cols + col) * element), to,
-                     static_cast<size_t>(count * element));
+                          int64_t stride) {
+  const int64_t bytes = matrix_.bytes_of(cols), row_bytes = matrix_.bytes_of(matrix_.cols);
+  // Blocks are read to the end of the space that their numbers take, and give way to those from its beginning.
+  const int64_t pitch = matrix_.blocks != nullptr ? bytes : stride;
+  std::byte* to = matrix_.blocks != nullptr ? out + rows * (stride - bytes) : out;
+  const uint64_t begin = part_.source->offset + static_cast<uint64_t>(matrix_.bytes_of(col));
+  const auto read = [&](int64_t first, std::byte* at, int64_t count) {
+    part_.file->read(begin + static_cast<uint64_t>(first * row_bytes), at, static_cast<size_t>(count));
   };
-  if (cols == matrix_.cols && stride == cols * element) return read(row, out, rows * cols);
-  for (int64_t i = 0; i < rows; ++i) read(row + i, out + i * stride, cols);
+  if (cols == matrix_.cols && pitch == bytes && part_.paired_rows == 0) {
+    read(row, to, rows * bytes);
+  } else {
+    for (int64_t i = 0; i < rows; ++i) read(file_row(row + i), to + i * pitch, bytes);
+  }
+  if (matrix_.blocks == nullptr) return;
+  for (int64_t i = 0; i < rows; ++i) {
+    float* numbers = reinterpret_cast<float*>(out + i * stride);
+    matrix_.blocks->dequantize(to + i * bytes, cols / matrix_.blocks->numbers, numbers);
+    bool finite = true;
+    for (int64_t c = 0; c < cols; ++c) finite &= std::fabs(numbers[c]) <= FLT_MAX;
+    if (!finite) not_finite_.store(true, std::memory_order_relaxed);
+  }
 }
 
 void Load::mark_loaded() {

@@ -204,11 +204,8 @@ void HeaderParser::check_size(const TensorEntry& entry, uint64_t begin, uint64_t
 }
 
 void HeaderParser::check_names() {
-  auto tensor_name = [&](uint32_t i) { return std::string_view(target_.tensors[i].name); };
-  target_.names.reset(target_.tensors.size());
-  for (uint32_t i = 0; i < target_.tensors.size(); ++i)
-    if (target_.names.add(i, tensor_name) != NameIndex::kNone)
-      fail(target_.tensors[i].name, "name", "given once", "a second tensor of this name");
+  if (const TensorEntry* second = target_.index_names())
+    fail(second->name, "name", "given once", "a second tensor of this name");
 
   auto key = [&](uint32_t i) { return std::string_view(target_.metadata[i].first); };
   NameIndex keys;
@@ -266,11 +263,6 @@ uint64_t read_header_length(const platform::File& file) {
 }
 
 }  // namespace
-
-const TensorEntry* SafetensorsFile::find(std::string_view name) const {
-  uint32_t i = names.find(name, [&](uint32_t place) { return std::string_view(tensors[place].name); });
-  return i == NameIndex::kNone ? nullptr : &tensors[i];
-}
 
 std::unique_ptr<SafetensorsFile> open_safetensors(const std::string& path) {
   auto opened = std::make_unique<SafetensorsFile>(path);

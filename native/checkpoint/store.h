@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "checkpoint/safetensors.h"
+#include "checkpoint/checkpoint-file.h"
 #include "checkpoint/weight-memory.h"
 #include "platform/platform.h"
 #include "types/dtype.h"
@@ -74,6 +74,9 @@ struct LoadPart {
   int64_t source_rows = -1;       // rows (out) that the file's tensor must have; -1: source_row_offset + rows
   int64_t panel_step = 1;
   int64_t first_panel = 0;  // from 0 to panel_step - 1
+  // Rows of a head whose halves the file holds in turn: its row 2 i + h is the head's row h * paired_rows / 2 + i.
+  // (GGUF files of LLaMA rotate neighbours, their models halves.) 0: rows as they are.
+  int64_t paired_rows = 0;
 };
 
 // Calls body(begin, end) for ranges that cover [0, items), on as many threads as it likes, and returns when
@@ -101,7 +104,7 @@ class WeightStore {
   // Throws Error(kOutOfMemory) as declaring all of them would, before anything is taken. Returns what they need.
   uint64_t check_room(const std::vector<WeightShape>& shapes) const;
 
-  // Fills rows of a declared tensor, from F32, F16 or BF16, rounding to nearest even where the stored type is
+  // Fills rows of a declared tensor, from F32, F16, BF16 or GGUF's blocks, rounding to nearest even where the stored type is
   // narrower. Returns false, with the rows still missing, when `*abort` became nonzero.
   // Throws Error: kFileFormat (the file's shape is another), kUnsupported (its dtype, or a finite number that
   // the stored type cannot hold), kFileChanged (the file changed meanwhile), kInvalidValue (a wrong part, or
