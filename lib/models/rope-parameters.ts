@@ -32,7 +32,6 @@ const scalings: Record<string, (source: Source) => RopeScaling> = {
   ntk: ({ parameters, parent }) => ntkScaling(readFields(parameters, { factor: number() }, parent).factor),
   // Its factor grows once a sequence is longer than max_position_embeddings, which no sequence here is.
   dynamic: () => unscaled,
-  divided: readDivided,
   yarn: readYarn,
   llama3: readLlama3,
 }
@@ -63,7 +62,9 @@ export function readRopeParameters(json: Json, maxPositions: number, headSize: n
     { ...parameters, ...json },
     original,
   )
-  const scaling = scalings[type]!({ parameters, parent: `${name}.`, maxPositions, originalMaxPositions })
+  const source = { parameters, parent: `${name}.`, maxPositions, originalMaxPositions }
+  const scaling =
+    json.rope_frequency_divisors == null ? scalings[type]!(source) : readDivisors(json, rotated / 2)
   return { theta, scaling, partial }
 }
 
@@ -73,12 +74,14 @@ function readObject(json: Json, name: string): Json {
   return value as Json
 }
 
-/** No config.json has it: what becomes of a GGUF file's tensor of divisors. */
-function readDivided({ parameters, parent }: Source): RopeScaling {
-  const { divisors } = parameters
+/** Not of a config.json: what becomes of a GGUF file's tensor. */
+function readDivisors(json: Json, count: number): RopeScaling {
+  const divisors = json.rope_frequency_divisors
   const isList =
-    Array.isArray(divisors) && divisors.every((divisor) => Number.isFinite(divisor) && divisor > 0)
-  if (!isList) throw malformed(`${parent}divisors`, 'a list of numbers above 0', divisors)
+    Array.isArray(divisors) &&
+    divisors.length === count &&
+    divisors.every((divisor) => Number.isFinite(divisor) && divisor > 0)
+  if (!isList) throw malformed('rope_frequency_divisors', `a list of ${count} numbers above 0`, divisors)
   return dividedFrequencies(divisors)
 }
 

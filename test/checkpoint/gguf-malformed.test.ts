@@ -67,6 +67,33 @@ describe('a GGUF file', () => {
     expect((await model.complete([1, 2, 3], { maxTokens: 2, ignoreEos: true })).ids).toHaveLength(2)
   })
 
+  it('divides rotary frequencies by a tensor of its own, as LLaMA 3.1 has it', async () => {
+    const logitsWith = async (divisors: number[] | null, scaling: Value[] = []) => {
+      const contents = smallLlama()
+      contents.values.push(...scaling)
+      const data = new Uint8Array(Float32Array.from(divisors ?? []).buffer)
+      if (divisors)
+        contents.tensors.push({ name: 'rope_freqs.weight', dims: [divisors.length], type: 0, data })
+      writeFileSync(path, gguf(contents))
+      await using model = await loadModel(path, { device: 'cpu' })
+      return (await model.logits([3, 4, 5, 6, 7, 8])).data
+    }
+    const linear: Value[] = [
+      ['llama.rope.scaling.type', 'string', 'linear'],
+      ['llama.rope.scaling.factor', 'f32', 8],
+    ]
+    const plain = await logitsWith(null)
+    expect(await logitsWith([1, 1, 1, 1])).toEqual(plain)
+    expect(await logitsWith([8, 8, 8, 8])).toEqual(await logitsWith(null, linear))
+    expect(await logitsWith([1, 2, 4, 8])).not.toEqual(plain)
+    for (const divisors of [
+      [1, 1, 1],
+      [1, 1, 1, 0],
+      [1, 1, 1, Number.NaN],
+    ])
+      await expect(logitsWith(divisors)).rejects.toThrow(CheckpointError)
+  })
+
   it('of another format, or empty', async () => {
     for (const bytes of ['', 'G', 'GGU', 'GGUF', 'GGJT and more', '{"a":1}      '])
       expect((await problemOf(Buffer.from(bytes))).code).toMatch(formatErrors)

@@ -37,9 +37,7 @@ const rotaryTypes: Record<
 }
 
 /** Files of older converters say only by how much positions are divided. */
-function rotaryScaling(metadata: GgufMetadata, prefix: string, tensors: GgufTensors) {
-  if (tensors.entries.has('rope_freqs.weight'))
-    return { rope_type: 'divided', divisors: [...tensors.floats('rope_freqs.weight')] }
+function rotaryScaling(metadata: GgufMetadata, prefix: string) {
   const key = `${prefix}.scaling.type`
   const type = metadata.string(key, metadata.has(`${prefix}.scale_linear`) ? 'linear' : 'none')
   const read = Object.hasOwn(rotaryTypes, type) ? rotaryTypes[type]! : null
@@ -89,7 +87,11 @@ const llama: Architecture = {
       rms_norm_eps: metadata.number('llama.attention.layer_norm_rms_epsilon'),
       rope_theta: metadata.number('llama.rope.freq_base', 10000),
       partial_rotary_factor: headSize > 0 ? rotated / headSize : 1,
-      rope_scaling: rotaryScaling(metadata, 'llama.rope', tensors),
+      rope_scaling: rotaryScaling(metadata, 'llama.rope'),
+      // LLaMA 3.1 and later say with a tensor by how much each frequency is divided.
+      rope_frequency_divisors: tensors.entries.has('rope_freqs.weight')
+        ? [...tensors.floats('rope_freqs.weight')]
+        : null,
       attention_bias: tensors.entries.has('blk.0.attn_q.bias'),
       mlp_bias: tensors.entries.has('blk.0.ffn_up.bias'),
       tie_word_embeddings: !tensors.entries.has('output.weight'),
