@@ -9,20 +9,20 @@ const instrumented = ['-g1', '-fno-omit-frame-pointer']
 const address = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 
 /**
- * Flags of code with kernels, beside them of the library's kernels, of the emulator, and of linking. ThreadSanitizer
+ * Flags of code with kernels, beside them of the whole backend's, of the emulator, and of linking. ThreadSanitizer
  * watches kernels; what the emulator itself does, it tells.
  */
 export const variants = {
-  plain: { kernels: [], library: [], emulator: [], link: [] },
+  plain: { kernels: [], whole: [], emulator: [], link: [] },
   address: {
     kernels: ['-O0', ...instrumented, ...address],
-    library: ['-DKVASIR_WITHOUT_F16'],
+    whole: ['-DKVASIR_WITHOUT_F16'],
     emulator: ['-O1', ...instrumented, ...address],
     link: address,
   },
   thread: {
     kernels: ['-O1', ...instrumented, '-fsanitize=thread'],
-    library: ['-DKVASIR_WITHOUT_F16'],
+    whole: ['-DKVASIR_WITHOUT_F16'],
     emulator: ['-DKVASIR_EMULATOR_TSAN'],
     link: ['-fsanitize=thread'],
   },
@@ -53,11 +53,7 @@ const linkLibrary = (variant, folder, jobs) => linkJobs(join(folder, library), v
 const jobsOfEmulator = (variant) =>
   jobsOf(emulator, folderOf(variant), [...variants[variant].emulator, '-Inative'])
 const jobsOfLibrary = (variant) => [
-  ...jobsOf(cuda, folderOf(variant), [
-    ...variants[variant].kernels,
-    ...variants[variant].library,
-    '-Inative',
-  ]),
+  ...jobsOf(cuda, folderOf(variant), [...variants[variant].kernels, ...variants[variant].whole, '-Inative']),
   ...jobsOfEmulator(variant),
 ]
 
@@ -84,7 +80,7 @@ export async function buildEmulatorProgram(variant, sources, program) {
 export async function buildWithOverlay(variant, sources, folder) {
   const changed = jobsOf(sources, folder, [
     ...variants[variant].kernels,
-    ...variants[variant].library,
+    ...variants[variant].whole,
     '-O0',
     `-I${folder}`,
     '-Inative',

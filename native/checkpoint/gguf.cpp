@@ -4,6 +4,7 @@
 #include <cstring>
 #include <optional>
 
+#include "checkpoint/byte-reader.h"
 #include "checkpoint/gguf-types.h"
 #include "checkpoint/problem.h"
 
@@ -70,69 +71,7 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-// Reads a file forward through a window. Nothing is taken before it is known to be there.
-class Reader {
- public:
-  explicit Reader(const platform::File& file, uint64_t begin = 0) : file_(file), at_(begin) {}
-
-  uint64_t at() const { return at_; }
-  uint64_t left() const { return file_.size() - at_; }
-
-  // Throws unless so many bytes follow.
-  void need(uint64_t bytes, const std::string& tensor, const std::string& field) const {
-    if (bytes > left())
-      throw_problem(ErrorKind::kFileTruncated,
-                    {file_.path(), tensor, field, "inside the file",
-                     std::to_string(bytes) + " bytes at byte " + std::to_string(at_) + " of " +
-                         std::to_string(file_.size())});
-  }
-
-  template <typename T>
-  T take(const std::string& tensor, const std::string& field) {
-    need(sizeof(T), tensor, field);
-    T value;  // little-endian, as the processors this is built for
-    std::memcpy(&value, window(sizeof(T)), sizeof(T));
-    at_ += sizeof(T);
-    return value;
-  }
-
-  std::string take_text(uint64_t bytes, const std::string& tensor, const std::string& field) {
-    need(bytes, tensor, field);
-    std::string text(static_cast<size_t>(bytes), '\0');
-    if (bytes <= kWindow) {
-      std::memcpy(text.data(), window(bytes), static_cast<size_t>(bytes));
-    } else {
-      file_.read(at_, text.data(), static_cast<size_t>(bytes));
-    }
-    at_ += bytes;
-    return text;
-  }
-
-  void skip(uint64_t bytes, const std::string& tensor, const std::string& field) {
-    need(bytes, tensor, field);
-    at_ += bytes;
-  }
-
- private:
-  static constexpr uint64_t kWindow = 256 << 10;
-
-  // `bytes` of the file from at_, which are there.
-  const char* window(uint64_t bytes) {
-    if (at_ < begin_ || at_ + bytes > begin_ + size_) {
-      if (!window_) window_.reset(new char[kWindow]);
-      size_ = std::min(kWindow, left());
-      begin_ = at_;
-      file_.read(begin_, window_.get(), static_cast<size_t>(size_));
-    }
-    return window_.get() + (at_ - begin_);
-  }
-
-  const platform::File& file_;
-  uint64_t at_, begin_ = 0, size_ = 0;
-  std::unique_ptr<char[]> window_;
-};
-
-double take_number(Reader& reader, GgufValueType type, const std::string& key) {
+double take_number(ByteReader& reader, GgufValueType type, const std::string& key) {
   const std::string none;
   switch (type) {
     case GgufValueType::kU8:
@@ -250,22 +189,22 @@ class HeaderParser {
     if (value.type == GgufValueType::kArray)
       fail("", key, "an array of numbers or strings", "an array of arrays", ErrorKind::kUnsupported);
     if (value.type == GgufValueType::kString) {
-      skip_strings(key, value.count);
+      pass_strings(key, value.count);
     } else {
       const uint64_t size = element_bytes(value.type);
       if (value.count > reader_.left() / size) reader_.need(UINT64_MAX, "", key);
-      reader_.skip(value.count * size, "", key);
+      reader_.pass(value.count * size, "", key);
     }
     value.bytes = reader_.at() - value.offset;
   }
 
-  void skip_strings(const std::string& key, uint64_t count) {
+  void pass_strings(const std::string& key, uint64_t count) {
     if (count > reader_.left() / 8) reader_.need(UINT64_MAX, "", key);
     num_strings_ += count;
     if (num_strings_ > kMaxStrings)
       fail("", key, "at most " + std::to_string(kMaxStrings) + " strings in all arrays",
            std::to_string(count));
-    for (uint64_t i = 0; i < count; i++) reader_.skip(reader_.take<uint64_t>("", key), "", key);
+    for (uint64_t i = 0; i < count; i++) reader_.pass(reader_.take<uint64_t>("", key), "", key);
   }
 
   void check_keys() const {
@@ -353,7 +292,7 @@ class HeaderParser {
   }
 
   GgufFile& target_;
-  Reader reader_;
+  ByteReader reader_;
   uint64_t num_values_ = 0, keys_bytes_ = 0, texts_bytes_ = 0, num_strings_ = 0;
   uint64_t alignment_ = kDefaultAlignment;
 };
@@ -369,7 +308,7 @@ const GgufValue* GgufFile::find_value(std::string_view key) const {
 std::vector<double> GgufFile::numbers(const std::string& key, const GgufValue& array) const {
   if (!array.is_array || array.type == GgufValueType::kString)
     throw Error(ErrorKind::kInvalidValue, "GGUF: " + key + " is no array of numbers");
-  Reader reader(file, array.offset);
+  ByteReader reader(file, array.offset);
   std::vector<double> numbers(static_cast<size_t>(array.count));
   for (double& number : numbers) {
     number = take_number(reader, array.type, key);
@@ -383,7 +322,7 @@ std::vector<double> GgufFile::numbers(const std::string& key, const GgufValue& a
 std::vector<std::string> GgufFile::strings(const std::string& key, const GgufValue& array) const {
   if (!array.is_array || array.type != GgufValueType::kString)
     throw Error(ErrorKind::kInvalidValue, "GGUF: " + key + " is no array of strings");
-  Reader reader(file, array.offset);
+  ByteReader reader(file, array.offset);
   std::vector<std::string> strings(static_cast<size_t>(array.count));
   for (std::string& text : strings) {
     // The file may have changed since its header was checked.

@@ -28,24 +28,26 @@ const rotaryTypes: Record<
   (metadata: GgufMetadata, prefix: string) => Record<string, unknown> | null
 > = {
   none: () => null,
-  linear: (metadata, prefix) => ({ rope_type: 'linear', factor: metadata.number(`${prefix}.factor`) }),
+  // Files of older converters say only by how much positions are divided.
+  linear: (metadata, prefix) => {
+    const old = `${prefix}.scale_linear`
+    const factor = metadata.number(metadata.has(old) ? old : `${prefix}.scaling.factor`)
+    return { rope_type: 'linear', factor }
+  },
   yarn: (metadata, prefix) => ({
     rope_type: 'yarn',
-    factor: metadata.number(`${prefix}.factor`),
-    original_max_position_embeddings: metadata.integer(`${prefix}.original_context_length`),
+    factor: metadata.number(`${prefix}.scaling.factor`),
+    original_max_position_embeddings: metadata.integer(`${prefix}.scaling.original_context_length`),
   }),
 }
 
-/** Files of older converters say only by how much positions are divided. */
 function rotaryScaling(metadata: GgufMetadata, prefix: string) {
   const key = `${prefix}.scaling.type`
   const type = metadata.string(key, metadata.has(`${prefix}.scale_linear`) ? 'linear' : 'none')
   const read = Object.hasOwn(rotaryTypes, type) ? rotaryTypes[type]! : null
   if (!read)
     throw metadata.error(key, `one of ${Object.keys(rotaryTypes).join(', ')}`, type, 'ERR_UNSUPPORTED')
-  if (!metadata.has(key) && type === 'linear')
-    return { rope_type: 'linear', factor: metadata.number(`${prefix}.scale_linear`) }
-  return read(metadata, `${prefix}.scaling`)
+  return read(metadata, prefix)
 }
 
 /** The rows of the embedding, whatever the metadata says of the vocabulary. */
