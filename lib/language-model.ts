@@ -21,6 +21,7 @@ import type {
   Usage,
   WeightDType,
 } from './engine/messages.js'
+import { weightTypes } from './engine/messages.js'
 import { PieceQueue } from './engine/piece-queue.js'
 import { CheckpointError, invalidType, invalidValue } from './errors.js'
 import { modelFor } from './models/registry.js'
@@ -40,6 +41,9 @@ export interface LoadOptions {
   /**
    * How matrices are held: `auto` (the default) as the checkpoint has them on the CPU; on a GPU, where it is also the
    * type of results between layers, f16 where the checkpoint is f16 throughout, else bf16.
+   *
+   * `q8` and `q4` round them to 8 and 4 bits in blocks of 32 while they are loaded, on the CPU; the LM head, and an
+   * embedding of tokens, are q8 then. A GGUF file's 4-bit types are kept as q4, its others as q8.
    */
   dtype?: WeightDType
   /** How keys and values are cached; `auto` (the default): f32 on the CPU, on a GPU what it computes in. */
@@ -141,7 +145,7 @@ function checkLoadOptions(where: string, options: LoadOptions): void {
   checkOptions(where, options)
   checkChoice(`${where}: device`, options.device, ['auto', 'cpu', 'cuda'])
   checkInteger(`${where}: deviceIndex`, options.deviceIndex, 0, 1023)
-  checkChoice(`${where}: dtype`, options.dtype, ['auto', 'f32', 'f16', 'bf16'])
+  checkChoice(`${where}: dtype`, options.dtype, weightTypes)
   checkChoice(`${where}: cacheDtype`, options.cacheDtype, ['auto', 'f32', 'f16', 'bf16'])
   checkInteger(`${where}: lookahead`, options.lookahead, 1, 256)
   checkInteger(`${where}: threads`, options.threads, 1, 1024)

@@ -10,13 +10,13 @@ export interface MatchedTensor extends LocatedTensor {
   dtype: DType
 }
 
-// Blocks of GGUF files are dequantised when they are loaded, to bf16 where nothing else is asked for.
-const blockTypes = 'Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4'.split(' ')
+// The type that holds what a file's type holds: native/checkpoint/gguf-types.cpp has the blocks' own.
 const loadable = new Map<string, DType>([
   ['F32', 'f32'],
   ['F16', 'f16'],
   ['BF16', 'bf16'],
-  ...blockTypes.map((type) => [type, 'bf16'] as const),
+  ...['Q4_0', 'Q4_1', 'Q4_K'].map((type) => [type, 'q4'] as const),
+  ...'Q8_0 Q5_0 Q5_1 Q2_K Q3_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4'.split(' ').map((type) => [type, 'q8'] as const),
 ])
 
 /**

@@ -1,5 +1,5 @@
-import { OutOfMemoryError } from '../errors.js'
-import type { DType, Graph } from '../graph/graph.js'
+import { DeviceError, OutOfMemoryError } from '../errors.js'
+import type { DType, FloatType, Graph } from '../graph/graph.js'
 import type { OptimizeOptions } from '../graph/passes/index.js'
 import type { Backend, BackendOptions, KvLayer, StepLimits } from '../native/addon.js'
 import { addon } from '../native/addon.js'
@@ -38,6 +38,10 @@ export function devicePlans(setup: EngineSetup, storedTypes: (parameter: string)
   if (setup.device === 'cpu') return [cpu('')]
   const { reason } = addon().cudaInfo(setup.cudaModule)
   if (setup.device === 'auto' && reason !== '') return [cpu(reason)]
+  if (setup.dtype === 'q8' || setup.dtype === 'q4') {
+    if (setup.device === 'auto') return [cpu(`${setup.dtype} weights run on the CPU`)]
+    throw new DeviceError(`loadModel: dtype ${setup.dtype} runs on the CPU, got device cuda`)
+  }
   const type = computeType(setup.dtype, setup.graph, storedTypes)
   const cuda: DevicePlan = {
     kind: 'cuda',
@@ -53,10 +57,10 @@ export function devicePlans(setup: EngineSetup, storedTypes: (parameter: string)
 
 /** What a GPU computes in: bf16, unless something else was asked for or all matrices are stored as f16. */
 function computeType(
-  dtype: WeightDType,
+  dtype: 'auto' | FloatType,
   graph: Graph,
   storedTypes: (parameter: string) => DType,
-): 'f32' | 'f16' | 'bf16' {
+): FloatType {
   if (dtype !== 'auto') return dtype
   const matrices = graph.values.filter((value) => value.kind === 'weight' && value.shape.length === 2)
   const types = new Set(

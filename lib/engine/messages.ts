@@ -4,7 +4,8 @@ import type { TransferredError } from './error-transfer.js'
 
 // What the caller's thread and the engine's worker say to each other. All of it is plain data.
 
-export type WeightDType = 'auto' | 'f32' | 'f16' | 'bf16'
+export const weightTypes = ['auto', 'f32', 'f16', 'bf16', 'q8', 'q4'] as const
+export type WeightDType = (typeof weightTypes)[number]
 /** `auto`: f32 on the CPU, the type that the device computes in on CUDA. */
 export type CacheDType = 'auto' | 'f32' | 'f16' | 'bf16'
 export type DeviceChoice = 'auto' | 'cpu' | 'cuda'

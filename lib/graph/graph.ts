@@ -10,7 +10,15 @@ export type Dim = number | 'N' | 'R' | 'S' | 'S+1' | 'W'
 
 export type Shape = readonly Dim[]
 
-export type DType = 'f32' | 'f16' | 'bf16' | 'i32'
+/** `q8` and `q4`, of weights alone: 8 and 4 bits a number, in blocks of 32 along a row that share a scale in f16 (and, in
+ * `q4`, a minimum). */
+export type DType = FloatType | BlockedType | 'i32'
+export type FloatType = 'f32' | 'f16' | 'bf16'
+export type BlockedType = 'q8' | 'q4'
+
+export function isBlocked(dtype: DType): dtype is BlockedType {
+  return dtype === 'q8' || dtype === 'q4'
+}
 
 /** Row-major, or as the kernels of linear layers want their matrices: in panels on the CPU, in tiles on CUDA. */
 export type WeightLayout = 'rows' | 'panels' | 'tiles'

@@ -1,6 +1,6 @@
 import { KvasirError, ShapeError } from '../errors.js'
 import type { Graph, Node, Value, ValueId } from './graph.js'
-import { formatShape } from './graph.js'
+import { formatShape, isBlocked } from './graph.js'
 import type { NumericTensor } from './interpreter/call.js'
 import { Call } from './interpreter/call.js'
 import type { Sizes } from './interpreter/dims.js'
@@ -94,7 +94,10 @@ export class Interpreter {
   }
 
   #fixed(value: Value): NumericTensor | undefined {
-    if (value.kind === 'weight') return assembleWeight(value, this.#options.weights)
+    if (value.kind === 'weight') {
+      const roundsOperand = isBlocked(value.dtype) && value.layout === 'panels'
+      return { ...assembleWeight(value, this.#options.weights), roundsOperand }
+    }
     if (value.kind !== 'constant') return undefined
     return { shape: value.shape as readonly number[], data: Float64Array.from(value.data ?? []) }
   }

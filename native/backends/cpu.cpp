@@ -58,13 +58,15 @@ struct Binding {
   const CpuKernels& kernels;
   ThreadPool& pool;
   std::byte* scratch;
+  bool fetch_ahead;
 };
 
 // A step that runs `kernel` on the node's parameters.
 template <typename Params, typename Kernel>
 Step make_step(const Binding& b, Kernel& kernel, const Parameters<Params>& parameters) {
-  return [parameters, &kernel, &pool = b.pool, scratch = b.scratch](const StepState& step) {
-    Execution execution{pool, scratch, step.abort};
+  return [parameters, &kernel, &pool = b.pool, scratch = b.scratch, fetch_ahead = b.fetch_ahead](
+             const StepState& step) {
+    Execution execution{pool, scratch, step.abort, fetch_ahead};
     kernel(parameters.at(step), execution);
   };
 }
@@ -172,7 +174,8 @@ namespace {
 int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits, int num_threads) {
   const std::string& op = node.node().op;
   if (op == "linear")
-    return linear_scratch_bytes(largest(node.input("x").shape[0], limits), node.input_cols("x"));
+    return linear_scratch_bytes(node.input("weight").dtype, largest(node.input("x").shape[0], limits),
+                                node.input_cols("x"));
   if (op == "attention") return kAttentionScratchBytesPerThread * num_threads;
   if (op == "sample") return sample_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
   return 0;
@@ -187,7 +190,10 @@ class CpuProgram : public BoundProgram {
     if (nodes.empty()) return;
     scratch_bytes_ = backend.work_bytes(nodes[0]->program(), nodes[0]->limits());
     scratch_ = backend.allocate(scratch_bytes_);
-    for (const auto& node : nodes) steps_.push_back(bind({*node, kernels, backend.pool(), scratch_}));
+    // Measured on Sapphire Rapids: a quarter to a half less time for one row; on Zen 4 up to 40 % more.
+    const bool fetch_ahead = platform::cpu_features().intel;
+    for (const auto& node : nodes)
+      steps_.push_back(bind({*node, kernels, backend.pool(), scratch_, fetch_ahead}));
   }
   ~CpuProgram() override { backend_.release(scratch_, scratch_bytes_); }
 

@@ -158,7 +158,7 @@ int64_t integer_of(Napi::Value value, const std::string& where, int64_t least, i
 
 DType dtype_of(Napi::Value value, const std::string& where) {
   std::string name = string_of(value, where);
-  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32})
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32, DType::kQ8, DType::kQ4})
     if (name == name_of(dtype)) return dtype;
   throw Error(ErrorKind::kDType, where + " must be f32, f16, bf16 or i32, got " + name);
 }

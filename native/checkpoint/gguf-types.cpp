@@ -3,9 +3,11 @@
 #include <cstring>
 
 #include "checkpoint/convert.h"
+#include "types/blocks.h"
 
 // Each format is a struct whose decode() writes one block's numbers. Products and sums are rounded one by one, in
 // the order of the formula: the values are then those of every other reader, bit for bit. Bytes are little-endian.
+// keep(), where a format has it, writes the same numbers as blocks of 32 with a scale (and a minimum) in f16.
 
 namespace kvasir {
 namespace {
@@ -20,6 +22,8 @@ float f16_at(Bytes p) {
   convert<DType::kF16, DType::kF32>(&bits, &value, 1);
   return value;
 }
+// Rounded to the nearest; infinite where it is too large.
+uint16_t to_f16(float x) { return Element<DType::kF16>::from_f32(x); }
 int low(uint8_t byte) { return byte & 15; }
 int high(uint8_t byte) { return byte >> 4; }
 int signed_at(Bytes p) { return static_cast<int8_t>(*p); }
@@ -35,6 +39,11 @@ struct Q4_0 {  // d, 16 bytes
       y[j + 16] = static_cast<float>(high(b[2 + j]) - 8) * d;
     }
   }
+  static void keep(Bytes b, Q4Block* out) {
+    out->scale = static_cast<uint16_t>(u16_at(b));
+    out->min = to_f16(-8 * f16_at(b));
+    std::memcpy(out->q, b + 2, sizeof out->q);
+  }
 };
 
 struct Q4_1 {  // d, m, 16 bytes
@@ -46,6 +55,7 @@ struct Q4_1 {  // d, m, 16 bytes
       y[j + 16] = static_cast<float>(high(b[4 + j])) * d + m;
     }
   }
+  static void keep(Bytes b, Q4Block* out) { std::memcpy(out, b, sizeof *out); }
 };
 
 // The fifth bit of number i is bit i of a word.
@@ -59,6 +69,14 @@ struct Q5_0 {  // d, 32 bits, 16 bytes
     for (int j = 0; j < 16; j++) {
       y[j] = static_cast<float>((low(b[6 + j]) | fifth(bits, j)) - 16) * d;
       y[j + 16] = static_cast<float>((high(b[6 + j]) | fifth(bits, j + 16)) - 16) * d;
+    }
+  }
+  static void keep(Bytes b, Q8Block* out) {
+    const uint32_t bits = u32_at(b + 2);
+    out->scale = static_cast<uint16_t>(u16_at(b));
+    for (int j = 0; j < 16; j++) {
+      out->q[j] = static_cast<int8_t>((low(b[6 + j]) | fifth(bits, j)) - 16);
+      out->q[j + 16] = static_cast<int8_t>((high(b[6 + j]) | fifth(bits, j + 16)) - 16);
     }
   }
 };
@@ -81,6 +99,7 @@ struct Q8_0 {  // d, 32 bytes
     const float d = f16_at(b);
     for (int j = 0; j < 32; j++) y[j] = static_cast<float>(signed_at(b + 2 + j)) * d;
   }
+  static void keep(Bytes b, Q8Block* out) { std::memcpy(out, b, sizeof *out); }
 };
 
 // --- 256 numbers, with scales of their own for every 16 or 32 ---
@@ -138,6 +157,18 @@ struct Q4_K {  // d, dmin, 12 bytes of scales and minima, 128 bytes
         y[i] = scale * static_cast<float>(group % 2 == 0 ? low(q[i]) : high(q[i])) - min;
     }
   }
+  static void keep(Bytes b, Q4Block* out) {
+    const float d = f16_at(b), dmin = f16_at(b + 2);
+    const SixBits six{b + 4};
+    for (int group = 0; group < 8; group++, out++) {
+      const Bytes q = b + 16 + group / 2 * 32;
+      const int shift = group % 2 * 4;
+      out->scale = to_f16(d * static_cast<float>(six.scale(group)));
+      out->min = to_f16(-(dmin * static_cast<float>(six.min(group))));
+      for (int i = 0; i < 16; i++)
+        out->q[i] = static_cast<uint8_t>((q[i] >> shift & 15) | (q[i + 16] >> shift & 15) << 4);
+    }
+  }
 };
 
 struct Q5_K {  // d, dmin, 12 bytes of scales and minima, 32 bytes of fifth bits, 128 bytes
@@ -176,6 +207,15 @@ struct Q6_K {  // 128 bytes of low nibbles, 64 bytes of upper pairs of bits, 16 
 
 constexpr float kIq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
+// 16 bytes of numbers of a table, times a scale.
+void keep_entries(const float (&table)[16], Bytes q, float scale, Q8Block* out) {
+  out->scale = to_f16(scale);
+  for (int j = 0; j < 16; j++) {
+    out->q[j] = static_cast<int8_t>(table[low(q[j])]);
+    out->q[j + 16] = static_cast<int8_t>(table[high(q[j])]);
+  }
+}
+
 struct IQ4_NL {  // d, 16 bytes
   static constexpr int64_t kNumbers = 32, kBytes = 18;
   static void decode(Bytes b, float* y) {
@@ -185,24 +225,30 @@ struct IQ4_NL {  // d, 16 bytes
       y[j + 16] = d * kIq4[high(b[2 + j])];
     }
   }
+  static void keep(Bytes b, Q8Block* out) { keep_entries(kIq4, b + 2, f16_at(b), out); }
 };
 
 struct IQ4_XS {  // d, upper pairs of bits of eight scales, their low nibbles, 128 bytes
   static constexpr int64_t kNumbers = 256, kBytes = 136;
+  static float scale_of(Bytes b, int group) {
+    const uint8_t pair = b[4 + group / 2];
+    const int lower = group % 2 == 0 ? low(pair) : high(pair);
+    const uint32_t upper = u16_at(b + 2) >> 2 * group & 3;
+    return f16_at(b) * static_cast<float>((lower | static_cast<int>(upper) << 4) - 32);
+  }
   static void decode(Bytes b, float* y) {
-    const float d = f16_at(b);
-    const uint32_t upper = u16_at(b + 2);
     for (int group = 0; group < 8; group++, y += 32) {
-      const uint8_t pair = b[4 + group / 2];
-      const int lower = group % 2 == 0 ? low(pair) : high(pair);
-      const float scale =
-          d * static_cast<float>((lower | static_cast<int>(upper >> 2 * group & 3) << 4) - 32);
+      const float scale = scale_of(b, group);
       const Bytes q = b + 8 + group * 16;
       for (int j = 0; j < 16; j++) {
         y[j] = scale * kIq4[low(q[j])];
         y[j + 16] = scale * kIq4[high(q[j])];
       }
     }
+  }
+  static void keep(Bytes b, Q8Block* out) {
+    for (int group = 0; group < 8; group++)
+      keep_entries(kIq4, b + 8 + group * 16, scale_of(b, group), out + group);
   }
 };
 
@@ -225,6 +271,7 @@ struct MXFP4 {  // an exponent, 16 bytes
       y[j + 16] = kE2M1[high(b[1 + j])] * d;
     }
   }
+  static void keep(Bytes b, Q8Block* out) { keep_entries(kE2M1, b + 1, scale_of(b[0]), out); }
 };
 
 template <class Format>
@@ -236,44 +283,74 @@ void dequantize(const std::byte* blocks, int64_t count, float* out) {
   }
 }
 
+bool is_finite(uint16_t f16) { return (f16 & 0x7C00) != 0x7C00; }
+bool is_finite(const Q8Block& block) { return is_finite(block.scale); }
+bool is_finite(const Q4Block& block) { return is_finite(block.scale) && is_finite(block.min); }
+
+template <class Format, class Block>
+bool keep_as(const std::byte* blocks, int64_t count, std::byte* out) {
+  constexpr int64_t kEach = Format::kNumbers / kBlockColumns;
+  bool infinite = false;
+  for (int64_t i = 0; i < count; i++) {
+    uint8_t block[Format::kBytes];
+    std::memcpy(block, blocks + i * Format::kBytes, sizeof block);
+    Block kept[kEach];
+    Format::keep(block, kept);
+    for (const Block& one : kept) infinite |= !is_finite(one);
+    std::memcpy(out + i * static_cast<int64_t>(sizeof kept), kept, sizeof kept);
+  }
+  return infinite;
+}
+
 template <class Format>
 constexpr GgufType row(uint32_t id, std::string_view name) {
-  return {id, name, Format::kNumbers, Format::kBytes, dequantize<Format>};
+  GgufType type{id, name, Format::kNumbers, Format::kBytes, dequantize<Format>, DType::kQ8, nullptr};
+  if constexpr (requires(Bytes b, Q8Block* out) { Format::keep(b, out); }) {
+    type.keep = keep_as<Format, Q8Block>;
+  } else if constexpr (requires(Bytes b, Q4Block* out) { Format::keep(b, out); }) {
+    type.kept = DType::kQ4;
+    type.keep = keep_as<Format, Q4Block>;
+  }
+  return type;
+}
+
+constexpr GgufType plain(uint32_t id, std::string_view name, int64_t numbers, int64_t bytes) {
+  return {id, name, numbers, bytes, nullptr, DType::kF32, nullptr};
 }
 
 // Every type that files have today. What was removed from the format (4, 5, 31 to 33, 36 to 38) is not here.
 constexpr GgufType kTypes[] = {
-    {0, "F32", 1, 4, nullptr},
-    {1, "F16", 1, 2, nullptr},
+    plain(0, "F32", 1, 4),
+    plain(1, "F16", 1, 2),
     row<Q4_0>(2, "Q4_0"),
     row<Q4_1>(3, "Q4_1"),
     row<Q5_0>(6, "Q5_0"),
     row<Q5_1>(7, "Q5_1"),
     row<Q8_0>(8, "Q8_0"),
-    {9, "Q8_1", 32, 36, nullptr},
+    plain(9, "Q8_1", 32, 36),
     row<Q2_K>(10, "Q2_K"),
     row<Q3_K>(11, "Q3_K"),
     row<Q4_K>(12, "Q4_K"),
     row<Q5_K>(13, "Q5_K"),
     row<Q6_K>(14, "Q6_K"),
-    {15, "Q8_K", 256, 292, nullptr},
-    {16, "IQ2_XXS", 256, 66, nullptr},
-    {17, "IQ2_XS", 256, 74, nullptr},
-    {18, "IQ3_XXS", 256, 98, nullptr},
-    {19, "IQ1_S", 256, 50, nullptr},
+    plain(15, "Q8_K", 256, 292),
+    plain(16, "IQ2_XXS", 256, 66),
+    plain(17, "IQ2_XS", 256, 74),
+    plain(18, "IQ3_XXS", 256, 98),
+    plain(19, "IQ1_S", 256, 50),
     row<IQ4_NL>(20, "IQ4_NL"),
-    {21, "IQ3_S", 256, 110, nullptr},
-    {22, "IQ2_S", 256, 82, nullptr},
+    plain(21, "IQ3_S", 256, 110),
+    plain(22, "IQ2_S", 256, 82),
     row<IQ4_XS>(23, "IQ4_XS"),
-    {24, "I8", 1, 1, nullptr},
-    {25, "I16", 1, 2, nullptr},
-    {26, "I32", 1, 4, nullptr},
-    {27, "I64", 1, 8, nullptr},
-    {28, "F64", 1, 8, nullptr},
-    {29, "IQ1_M", 256, 56, nullptr},
-    {30, "BF16", 1, 2, nullptr},
-    {34, "TQ1_0", 256, 54, nullptr},
-    {35, "TQ2_0", 256, 66, nullptr},
+    plain(24, "I8", 1, 1),
+    plain(25, "I16", 1, 2),
+    plain(26, "I32", 1, 4),
+    plain(27, "I64", 1, 8),
+    plain(28, "F64", 1, 8),
+    plain(29, "IQ1_M", 256, 56),
+    plain(30, "BF16", 1, 2),
+    plain(34, "TQ1_0", 256, 54),
+    plain(35, "TQ2_0", 256, 66),
     row<MXFP4>(39, "MXFP4"),
 };
 

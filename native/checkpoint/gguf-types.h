@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "types/dtype.h"
+
 namespace kvasir {
 
 // How numbers of one of GGUF's types lie in a file: blocks of `numbers` numbers in `bytes` bytes, along a row.
@@ -16,6 +18,11 @@ struct GgufType {
   // numbers may take the blocks' own place, as long as each block begins where those of
   // the blocks before it end, or later.
   void (*dequantize)(const std::byte* blocks, int64_t count, float* out);
+  // The type in which the numbers are kept where nothing else is asked for: kQ8, kQ4; kF32 for the rest.
+  DType kept;
+  // Blocks as the same numbers in blocks of `kept`, but for scales that f16 must round; returns whether one is too
+  // large for it. Null: the numbers are dequantised and quantised anew.
+  bool (*keep)(const std::byte* blocks, int64_t count, std::byte* out);
 };
 
 constexpr int64_t kMaxGgufBlock = 256;

@@ -20,9 +20,10 @@ namespace kvasir {
 namespace {
 
 // The file's tensor as a matrix: leading dimensions merged; a vector as one column, or one row where W has
-// one row. Blocks are dequantised when they are read; then dtype is f32.
+// one row. Blocks are converted when they are read: to blocks of the stored type where they hold the same numbers,
+// else to f32.
 struct FileMatrix {
-  DType dtype;
+  DType dtype;  // once read
   int64_t rows, cols;
   const GgufType* blocks;  // null for plain numbers
 
@@ -48,6 +49,7 @@ class Load {
   void work(int64_t begin, int64_t end) noexcept;
   void load_piece(int64_t piece, std::byte* buffer);
   void read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, std::byte* out, int64_t stride);
+  bool convert_blocks(const std::byte* blocks, int64_t cols, std::byte* out) const;
   int64_t file_row(int64_t row) const;
   void mark_loaded();
   void note(std::exception_ptr error);
@@ -144,7 +146,8 @@ FileMatrix Load::file_matrix() const {
     if (part_.transposed)
       fail_file(ErrorKind::kUnsupported, "dtype", "F32, F16 or BF16 where a matrix is transposed",
                 source.dtype);
-    matrix.dtype = DType::kF32;
+    const bool kept = matrix.blocks->keep != nullptr && matrix.blocks->kept == target_.dtype;
+    matrix.dtype = kept ? target_.dtype : DType::kF32;
   }
   const std::vector<int64_t>& shape = source.shape;
   bool as_row = shape.size() == 1 && target_.rows == 1;
@@ -203,7 +206,7 @@ bool Load::run(const ParallelFor& parallel) {
   part_.file->check_unchanged();
   if (overflow_)
     fail_file(ErrorKind::kUnsupported, "values", std::string("within the range of ") + name_of(target_.dtype),
-              "a larger one");
+              is_blocked(target_.dtype) ? "a larger one, or one that is not finite" : "a larger one");
   if (not_finite_) fail_file(ErrorKind::kFileFormat, "values", "finite", "scales that are not");
   mark_loaded();
   return true;
@@ -223,7 +226,7 @@ void Load::work(int64_t begin, int64_t end) noexcept {
       if (!free_buffers_.empty()) buffer = std::move(free_buffers_.back()), free_buffers_.pop_back();
     }
     if (!buffer && !direct_)
-      buffer.reset(new std::byte[static_cast<size_t>(pieces_->most_numbers() * size_of(matrix_.dtype))]);
+      buffer.reset(new std::byte[static_cast<size_t>(pieces_->most_bytes())]);
     for (int64_t piece = begin; piece < end && !stopped(); ++piece) {
       load_piece(piece, buffer.get());
       pieces_done_.fetch_add(1, std::memory_order_relaxed);
@@ -237,13 +240,15 @@ void Load::work(int64_t begin, int64_t end) noexcept {
 
 void Load::load_piece(int64_t piece, std::byte* buffer) {
   const auto [row, rows, col, cols] = (*pieces_)[piece];
-  int64_t source_row = part_.source_row_offset + row - part_.row_offset, element = size_of(matrix_.dtype);
+  const DType dtype = matrix_.dtype;
+  int64_t source_row = part_.source_row_offset + row - part_.row_offset;
   if (direct_) {
-    std::byte* out = target_.data + (row * target_.cols + col) * element;
-    return read_rectangle(source_row, rows, col, cols, out, target_.cols * element);
+    const int64_t stride = row_bytes(dtype, target_.cols);
+    return read_rectangle(source_row, rows, col, cols, target_.data + row * stride + row_bytes(dtype, col),
+                          stride);
   }
   // In the file's order: its rows are W's rows, or W's columns.
-  int64_t stride = (part_.transposed ? rows : cols) * element;
+  int64_t stride = row_bytes(dtype, part_.transposed ? rows : cols);
   if (part_.transposed) {
     read_rectangle(col, cols, source_row, rows, buffer, stride);
   } else {
@@ -264,7 +269,7 @@ int64_t Load::file_row(int64_t row) const {
 void Load::read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, std::byte* out,
                           int64_t stride) {
   const int64_t bytes = matrix_.bytes_of(cols), row_bytes = matrix_.bytes_of(matrix_.cols);
-  // Blocks are read to the end of the space that their numbers take, and give way to those from its beginning.
+  // Blocks are read to the end of the space that what they become takes, and give way to it from its beginning.
   const int64_t pitch = matrix_.blocks != nullptr ? bytes : stride;
   std::byte* to = matrix_.blocks != nullptr ? out + rows * (stride - bytes) : out;
   const uint64_t begin = part_.source->offset + static_cast<uint64_t>(matrix_.bytes_of(col));
@@ -277,13 +282,20 @@ void Load::read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, 
     for (int64_t i = 0; i < rows; ++i) read(file_row(row + i), to + i * pitch, bytes);
   }
   if (matrix_.blocks == nullptr) return;
-  for (int64_t i = 0; i < rows; ++i) {
-    float* numbers = reinterpret_cast<float*>(out + i * stride);
-    matrix_.blocks->dequantize(to + i * bytes, cols / matrix_.blocks->numbers, numbers);
-    bool finite = true;
-    for (int64_t c = 0; c < cols; ++c) finite &= std::fabs(numbers[c]) <= FLT_MAX;
-    if (!finite) not_finite_.store(true, std::memory_order_relaxed);
-  }
+  for (int64_t i = 0; i < rows; ++i)
+    if (!convert_blocks(to + i * bytes, cols, out + i * stride))
+      not_finite_.store(true, std::memory_order_relaxed);
+}
+
+// A row's blocks to what they are read as; returns whether all is finite.
+bool Load::convert_blocks(const std::byte* blocks, int64_t cols, std::byte* out) const {
+  const GgufType& type = *matrix_.blocks;
+  if (matrix_.dtype != DType::kF32) return !type.keep(blocks, cols / type.numbers, out);
+  float* numbers = reinterpret_cast<float*>(out);
+  type.dequantize(blocks, cols / type.numbers, numbers);
+  bool finite = true;
+  for (int64_t c = 0; c < cols; ++c) finite &= std::fabs(numbers[c]) <= FLT_MAX;
+  return finite;
 }
 
 void Load::mark_loaded() {

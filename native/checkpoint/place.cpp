@@ -12,6 +12,7 @@
 namespace kvasir {
 namespace {
 
+constexpr int64_t kMaxFileBlock = 256;  // numbers, of a file's row, which pieces do not cut
 constexpr int64_t kPieceBytes = int64_t{256} << 10;  // aimed at: many for two threads, few calls, and in L2
 
 // Joins copies of ranges of a buffer, one after the other, into few of several ranges each.
@@ -71,12 +72,13 @@ Placement::Placement(const StoredTensor& target, StagingPool* staging, const Par
       pack_(pack_block(part.from, target.dtype, target.layout, part.transposed)) {}
 
 int64_t Placement::col_step() const {
-  // Pairs for bf16 panels of a transposed file, whose rows are W's columns; else whole lines of tiles.
+  // Pairs for bf16 panels of a transposed file, whose rows are W's columns; else whole lines of tiles, and blocks.
+  if (is_blocked(target_.dtype)) return part_.transposed ? kBlockColumns : kMaxFileBlock;
   return part_.transposed && !staging_ && target_.layout != Layout::kTiles ? 2 : 64;
 }
 
 int64_t Placement::row_bytes(int64_t cols) const {
-  const int64_t read = cols * size_of(part_.from);
+  const int64_t read = kvasir::row_bytes(part_.from, cols);
   if (!staging_) return read;
   const int64_t line = target_.layout == Layout::kTiles ? tile_cols(target_.dtype) : 1;
   return std::max(read, round_up(cols, line) * size_of(target_.dtype));
@@ -107,9 +109,15 @@ std::byte* Placement::address(int64_t stored_row, int64_t col) const {
   const int64_t cols = target_.cols;
   if (target_.layout == Layout::kPanels)
     return target_.data + stored_row / kPanelRows * panel_bytes(dtype, cols);
-  if (target_.layout == Layout::kRows) return target_.data + (stored_row * cols + col) * size_of(dtype);
+  if (target_.layout == Layout::kRows)
+    return target_.data + stored_row * kvasir::row_bytes(dtype, cols) + kvasir::row_bytes(dtype, col);
   const int64_t tile = stored_row / kTileRows * col_tiles(dtype, cols) + col / tile_cols(dtype);
   return target_.data + tile * kTileBytes + stored_row % kTileRows * kTileRowBytes;
+}
+
+int64_t Placement::target_stride() const {
+  if (target_.layout == Layout::kPanels) return 0;
+  return target_.layout == Layout::kTiles ? kTileBytes : kvasir::row_bytes(target_.dtype, target_.cols);
 }
 
 bool Placement::put_in_place(const Rectangle& rectangle, const std::byte* source, int64_t stride) const {
@@ -118,7 +126,7 @@ bool Placement::put_in_place(const Rectangle& rectangle, const std::byte* source
   for (int64_t row = rectangle.row; row < end; row = next_multiple(row, unit_, end)) {
     Block b = block(rectangle, row, source, stride);
     b.target = address(stored_row(row), rectangle.col);
-    b.target_stride = target_.layout == Layout::kTiles ? kTileBytes : target_.cols * size_of(target_.dtype);
+    b.target_stride = target_stride();
     overflow |= pack_(b);
   }
   return overflow;
@@ -127,7 +135,7 @@ bool Placement::put_in_place(const Rectangle& rectangle, const std::byte* source
 bool Placement::put_rows(const Rectangle& rectangle, const std::byte* source, int64_t stride) const {
   StagingPool::Lease buffer(*staging_);
   Copies copies(*buffer);
-  const int64_t end = rectangle.row + rectangle.rows, line = rectangle.cols * size_of(target_.dtype);
+  const int64_t end = rectangle.row + rectangle.rows, line = kvasir::row_bytes(target_.dtype, rectangle.cols);
   bool overflow = false;
   for (int64_t row = rectangle.row; row < end; row = next_multiple(row, unit_, end)) {
     Block b = block(rectangle, row, source, stride);
@@ -172,7 +180,8 @@ bool Placement::put_tiles(const Rectangle& rectangle, const std::byte* source, i
 }
 
 Pieces::Pieces(const Placement& placement, int64_t row_offset, int64_t rows)
-    : transposed_(placement.part().transposed),
+    : from_(placement.part().from),
+      transposed_(placement.part().transposed),
       begin_(row_offset),
       end_(row_offset + rows),
       cols_(placement.target().cols) {
@@ -200,8 +209,8 @@ Rectangle Pieces::operator[](int64_t piece) const {
   return {begin, end - begin, col, std::min(col_block_, cols_ - col)};
 }
 
-int64_t Pieces::most_numbers() const {
-  return std::min(end_ - begin_, row_block_) * std::min(cols_, col_block_);
+int64_t Pieces::most_bytes() const {
+  return std::min(end_ - begin_, row_block_) * row_bytes(from_, std::min(cols_, col_block_));
 }
 
 }  // namespace kvasir

@@ -54,6 +54,7 @@ class Placement {
   bool put_tiles(const Rectangle& rectangle, const std::byte* source, int64_t stride) const;
   Block block(const Rectangle& rectangle, int64_t row, const std::byte* source, int64_t stride) const;
   std::byte* address(int64_t stored_row, int64_t col) const;
+  int64_t target_stride() const;
 
   const StoredTensor& target_;
   StagingPool* const staging_;
@@ -71,9 +72,10 @@ class Pieces {
   int64_t count() const { return row_blocks_ * col_blocks_; }
   Rectangle operator[](int64_t piece) const;
   // Of any rectangle, as it is read.
-  int64_t most_numbers() const;
+  int64_t most_bytes() const;
 
  private:
+  const DType from_;
   const bool transposed_;
   const int64_t begin_, end_, cols_;
   // Blocks of rows, aligned to multiples of row_block_, by blocks of columns.

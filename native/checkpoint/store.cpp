@@ -24,10 +24,12 @@ std::string megabytes(uint64_t bytes) { return std::to_string((bytes + 999'999) 
 
 uint64_t stored_bytes(const WeightShape& shape) {
   const auto& [name, dtype, layout, rows, cols] = shape;
-  if (dtype == DType::kI32) fail(ErrorKind::kDType, name, "dtype", "f32, f16 or bf16", name_of(dtype));
+  if (dtype == DType::kI32 || (layout == Layout::kTiles && is_blocked(dtype)))
+    fail(ErrorKind::kDType, name, "dtype",
+         layout == Layout::kTiles ? "f32, f16 or bf16" : "f32, f16, bf16, q8 or q4", name_of(dtype));
   if (rows < 1 || cols < 1 || rows > kMaxDimension || cols > kMaxDimension)
     fail(ErrorKind::kInvalidValue, name, "shape", "of sizes from 1 to 2^40", shape_text({rows, cols}));
-  int64_t lines = rows, line_bytes = cols * size_of(dtype), bytes;
+  int64_t lines = rows, line_bytes = row_bytes(dtype, cols), bytes;
   if (layout == Layout::kPanels) lines = panel_count(rows), line_bytes = panel_bytes(dtype, cols);
   if (layout == Layout::kTiles) lines = row_tiles(rows), line_bytes = tiles_bytes(dtype, 1, cols);
   if (__builtin_mul_overflow(lines, line_bytes, &bytes))
@@ -87,7 +89,7 @@ void WeightStore::check_room(const std::string& what, const std::string& name, u
 
 // What rows of a tensor take up, without padding: about what loading them adds to the memory in use.
 uint64_t WeightStore::bytes_of_rows(const StoredTensor& tensor, int64_t rows) {
-  return static_cast<uint64_t>(rows * tensor.cols * size_of(tensor.dtype));
+  return static_cast<uint64_t>(rows * row_bytes(tensor.dtype, tensor.cols));
 }
 
 bool WeightStore::load(const std::string& name, const LoadPart& part, const ParallelFor& parallel,
@@ -107,7 +109,7 @@ void WeightStore::load_values(const std::string& name, const float* values, int6
   if (tensor.rows_loaded > 0) fail(ErrorKind::kInvalidValue, name, "rows", "loaded once", "a second load");
   if (pack_values(tensor, staging_.get(), values))
     fail(ErrorKind::kUnsupported, name, "values", std::string("within the range of ") + name_of(tensor.dtype),
-         "a larger one");
+         is_blocked(tensor.dtype) ? "a larger one, or one that is not finite" : "a larger one");
   tensor.row_loaded.assign(static_cast<size_t>(tensor.rows), true);
   tensor.rows_loaded = tensor.rows;
   bytes_not_loaded_ -= bytes_of_rows(tensor, tensor.rows);

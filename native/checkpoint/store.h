@@ -29,7 +29,7 @@ struct WeightShape {
   int64_t rows = 0, cols = 0;
 };
 
-// What a weight takes up, with its padding. Throws Error: kInvalidValue (sizes), kDType (not f32, f16 or bf16).
+// What a weight takes up, with its padding. Throws Error: kInvalidValue (sizes), kDType (i32; q8 and q4 in tiles).
 uint64_t stored_bytes(const WeightShape& shape);
 
 // A named weight in memory.
@@ -46,7 +46,7 @@ struct StoredTensor {
   Layout layout = Layout::kRows;
   int64_t rows = 0, cols = 0;
   std::shared_ptr<WeightMemory> memory;
-  std::byte* data = nullptr;  // as kernels take it, in `memory`, aligned as it does; padding is zero
+  std::byte* data = nullptr;  // as kernels take it, in `memory`, aligned as it does; rows that pad it are zero
   size_t bytes = 0;
   int64_t rows_loaded = 0;
   std::vector<bool> row_loaded;
@@ -96,7 +96,7 @@ class WeightStore {
   ~WeightStore();
 
   // Reserves a matrix of zeros; a device's memory holds rows and tiles. Throws Error: kInvalidValue (sizes, a
-  // layout, a name that exists), kDType (not f32, f16 or bf16), kOutOfMemory (more than the memory has left,
+  // layout, a name that exists), kDType (i32; q8 and q4 in tiles), kOutOfMemory (more than the memory has left,
   // counting on the host what was declared and not yet loaded).
   const StoredTensor& declare(const std::string& name, DType dtype, Layout layout, int64_t rows,
                               int64_t cols);

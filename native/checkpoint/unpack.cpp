@@ -16,6 +16,11 @@ void unpack_panels(const StoredTensor& tensor, float* destination) {
     }
 }
 
+void unpack_blocks(const StoredTensor& tensor, float* destination) {
+  for (int64_t row = 0; row < tensor.rows; ++row, destination += tensor.cols)
+    widen_blocks(tensor.dtype, tensor.data, tensor.layout, tensor.cols, row, destination);
+}
+
 void unpack_tile(const StoredTensor& tensor, const std::byte* tile, int64_t number, float* destination) {
   const int64_t piece_cols = 16 / size_of(tensor.dtype), tiles = col_tiles(tensor.dtype, tensor.cols);
   const int64_t row = number / tiles * kTileRows, col = number % tiles * tile_cols(tensor.dtype);
@@ -45,6 +50,7 @@ void unpack_bytes(const StoredTensor& tensor, const std::byte* data, int64_t off
 
 void unpack(const StoredTensor& tensor, StagingPool* staging, float* destination) {
   const auto bytes = static_cast<int64_t>(tensor.bytes);
+  if (is_blocked(tensor.dtype)) return unpack_blocks(tensor, destination);
   if (tensor.layout == Layout::kPanels) return unpack_panels(tensor, destination);
   if (!staging) return unpack_bytes(tensor, tensor.data, 0, bytes, destination);
   StagingPool::Lease buffer(*staging);

@@ -235,6 +235,7 @@ CpuFeatures cpu_features() {
                     __builtin_cpu_supports("avx512vl");
   features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni");
   features.avx512_bf16 = features.avx512 && __builtin_cpu_supports("avx512bf16");
+  features.intel = __builtin_cpu_is("intel");
 #endif
   return features;
 }

@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import type { Graph, Shape, ValueId } from '#kvasir/graph/graph.js'
 import type { Interpreter } from '#kvasir/graph/interpreter.js'
+import { optimize } from '#kvasir/graph/passes/index.js'
 import { GraphBuilder } from '../graph/graph-builder.js'
 import type { NativeOptions, StepInputs } from './native-program.js'
 import { isas, NativeProgram, threadCounts, truth } from './native-program.js'
@@ -69,8 +70,9 @@ export class KernelGraph extends GraphBuilder {
     }
   }
 
-  interpreter(): Interpreter {
-    return truth(this.graph, this.weights)
+  /** Of the graph as it was recorded, or of what the passes make of it. */
+  interpreter(options?: NativeOptions): Interpreter {
+    return truth(options ? optimize(this.graph, options) : this.graph, this.weights)
   }
 }
 

@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import type { ValueId } from '#kvasir/graph/graph.js'
 import { expectRowsAlone, KernelGraph, rowCounts, rowStep, rowsOf } from './kernel-graph.js'
-import type { WeightType } from './numbers.js'
-import { difference, extremes, nmse, randomNumbers, roundTo } from './numbers.js'
+import { onCuda } from './native-program.js'
+import type { BlockType, WeightType } from './numbers.js'
+import { difference, extremes, nmse, randomNumbers, roundTo, roundToBlocks } from './numbers.js'
 
-const types: WeightType[] = ['f32', 'f16', 'bf16']
+const floatTypes: WeightType[] = ['f32', 'f16', 'bf16']
+const blockTypes: BlockType[] = onCuda ? [] : ['q8', 'q4']
+const types = [...floatTypes, ...blockTypes]
 
 interface Layer {
   activation?: string
@@ -15,9 +18,9 @@ interface Layer {
 
 /** Records linear layers with any epilogue, their weights held in one type. */
 class LinearGraph extends KernelGraph {
-  readonly type: WeightType
+  readonly type: WeightType | BlockType
 
-  constructor(type: WeightType) {
+  constructor(type: WeightType | BlockType) {
     super()
     this.type = type
   }
@@ -34,7 +37,7 @@ class LinearGraph extends KernelGraph {
     const parts = gated ? [`w${name}.gate`, `w${name}.up`] : [`w${name}`]
     const weights = parts.map((part, i) => {
       const numbers = randomNumbers(3 * name + i, size * K, Math.sqrt(3 / K))
-      return this.parameter(part, [size, K], roundTo(this.type, numbers))
+      return this.parameter(part, [size, K], this.rounded(numbers, K))
     })
     const biasSize = size * parts.length
     const inputs = {
@@ -46,6 +49,16 @@ class LinearGraph extends KernelGraph {
       residual,
     }
     return this.node('linear', `${name}`, inputs, [this.shape(x)[0], size], { activation, gated })
+  }
+
+  rounded(numbers: Float32Array, columns: number): Float32Array {
+    const { type } = this
+    return type === 'q8' || type === 'q4' ? roundToBlocks(type, numbers, columns) : roundTo(type, numbers)
+  }
+
+  /** What kernels are to compute from the weights as they are stored. */
+  override interpreter() {
+    return super.interpreter(this.stored)
   }
 
   /** The weight of a gated linear as the passes make it. */
@@ -61,7 +74,7 @@ const inputSizes = [1, 2, 3, 15, 16, 17, 31, 32, 33, 64, 127, 133]
 const outputSizes = [1, 7, 8, 31, 32, 33, 63, 64, 65, 96, 129, 160]
 
 /** Layers of many sizes, plain and gated, that read columns out of the middle of wider rows. */
-function shapesGraph(type: WeightType, rows: number): LinearGraph {
+function shapesGraph(type: WeightType | BlockType, rows: number): LinearGraph {
   const graph = new LinearGraph(type)
   const whole = graph.activations('x', 150, randomNumbers(1, rows * 150, 2))
   const outputs: Record<string, ValueId> = {}
@@ -157,15 +170,58 @@ describe.each(types)('linear, weights in %s', (type) => {
     graph.finish({ y: graph.layer(1, graph.activations('x', K, unit), N) })
     const weight = graph.weights('w1')
     const expected = Float32Array.from({ length: K * N }, (_, i) => weight[(i % N) * K + Math.floor(i / N)])
+    // Of blocks the 1 of x is rounded, too: 127 / 127 in f32.
+    const wrong = (y: ArrayLike<number>, wanted: Float32Array) =>
+      floatTypes.includes(type as WeightType)
+        ? difference(y, wanted)
+        : Array.from(y).findIndex((number, i) => Math.abs(number - wanted[i]) > 1e-7)
+    const right = floatTypes.includes(type as WeightType) ? '' : -1
     for (const [program, isa] of graph.programs({ ...graph.stored, maxTokens: K })) {
       const { y } = program.run(rowStep(K))
-      expect(difference(y, expected), isa).toBe('')
+      expect(wrong(y as Float32Array, expected), isa).toBe(right)
       for (const row of [0, 1, K - 1]) {
-        expect(difference(program.run(rowStep(1, row)).y, rowsOf(expected, N, 1, row)), isa).toBe('')
+        expect(wrong(program.run(rowStep(1, row)).y, rowsOf(expected, N, 1, row)), isa).toBe(right)
       }
     }
   })
 
+  it('keeps NaN, infinity and subnormals within their rows', () => {
+    const K = 19
+    const fine = randomNumbers(7, K)
+    const rows = [
+      fine,
+      fine.with(18, NaN),
+      fine,
+      fine.with(0, Infinity),
+      fine,
+      fine.map((x) => x * 1e-42),
+      fine,
+    ]
+    rows.push(
+      fine.map((x) => x * 1e38),
+      new Float32Array(K),
+      fine,
+    )
+    const graph = new LinearGraph(type)
+    const x = graph.activations('x', K, Float32Array.from(rows.flatMap((row) => [...row])))
+    graph.finish({ y: graph.layer(1, x, 40), shifted: graph.layer(2, x, 40, { bias: true }) })
+    const truth = graph.interpreter().run(rowStep(rows.length))
+    for (const [program, isa] of graph.programs({ ...graph.stored, maxTokens: rows.length })) {
+      const found = program.run(rowStep(rows.length)) as Record<string, Float32Array>
+      const row = (name: string, m: number) => rowsOf(found[name], 40, 1, m)
+      for (const m of [2, 4, 6, 9]) expect(difference(row('y', m), row('y', 0)), isa).toBe('')
+      expect(row('y', 1).every(Number.isNaN), isa).toBe(true)
+      for (const m of [0, 3, 7, 8]) {
+        expect(nmse(row('y', m), rowsOf(truth.y, 40, 1, m)), `${isa}, row ${m}`).toBeLessThan(1e-13)
+      }
+      // Subnormals have fewer digits.
+      expect(nmse(row('y', 5), rowsOf(truth.y, 40, 1, 5)), isa).toBeLessThan(1e-4)
+      expect(difference(row('shifted', 8), graph.weights('bias2')), isa).toBe('')
+    }
+  })
+})
+
+describe.each(floatTypes)('linear, weights in %s', (type) => {
   it('rounds weights to the nearest', () => {
     const exact = randomNumbers(5, 40 * 33)
     const graph = new LinearGraph(type)
@@ -204,41 +260,6 @@ describe.each(types)('linear, weights in %s', (type) => {
         for (let m = 0; m < M; m++)
           expect(difference(rowsOf(found, own.length, 1, m), expected), isa).toBe('')
       }
-    }
-  })
-
-  it('keeps NaN, infinity and subnormals within their rows', () => {
-    const K = 19
-    const fine = randomNumbers(7, K)
-    const rows = [
-      fine,
-      fine.with(18, NaN),
-      fine,
-      fine.with(0, Infinity),
-      fine,
-      fine.map((x) => x * 1e-42),
-      fine,
-    ]
-    rows.push(
-      fine.map((x) => x * 1e38),
-      new Float32Array(K),
-      fine,
-    )
-    const graph = new LinearGraph(type)
-    const x = graph.activations('x', K, Float32Array.from(rows.flatMap((row) => [...row])))
-    graph.finish({ y: graph.layer(1, x, 40), shifted: graph.layer(2, x, 40, { bias: true }) })
-    const truth = graph.interpreter().run(rowStep(rows.length))
-    for (const [program, isa] of graph.programs({ ...graph.stored, maxTokens: rows.length })) {
-      const found = program.run(rowStep(rows.length)) as Record<string, Float32Array>
-      const row = (name: string, m: number) => rowsOf(found[name], 40, 1, m)
-      for (const m of [2, 4, 6, 9]) expect(difference(row('y', m), row('y', 0)), isa).toBe('')
-      expect(row('y', 1).every(Number.isNaN), isa).toBe(true)
-      for (const m of [0, 3, 7, 8]) {
-        expect(nmse(row('y', m), rowsOf(truth.y, 40, 1, m)), `${isa}, row ${m}`).toBeLessThan(1e-13)
-      }
-      // Subnormals have fewer digits.
-      expect(nmse(row('y', 5), rowsOf(truth.y, 40, 1, 5)), isa).toBeLessThan(1e-4)
-      expect(difference(row('shifted', 8), graph.weights('bias2')), isa).toBe('')
     }
   })
 })

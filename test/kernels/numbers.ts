@@ -28,6 +28,7 @@ export const extremes = Float32Array.of(
 )
 
 export type WeightType = 'f32' | 'f16' | 'bf16'
+export type BlockType = 'q8' | 'q4'
 
 const formats = {
   f32: { fractionBits: 23, smallestExponent: -126 },
@@ -43,6 +44,55 @@ export function roundTo(type: WeightType, numbers: ArrayLike<number>): Float32Ar
     const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), smallestExponent)
     const unit = 2 ** (exponent - fractionBits)
     return roundHalfEven(x / unit) * unit
+  })
+}
+
+/** The smallest f16 that is not below x. */
+function roundUpToF16(x: number): number {
+  const [nearest] = roundTo('f16', [x])
+  if (nearest >= x) return nearest
+  const unit = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(x))), -14) - 10)
+  return roundTo('f16', [nearest + unit])[0]
+}
+
+/**
+ * Rows of `columns` numbers as a type of blocks holds them, so that it keeps them as they are: for q4 simply from the
+ * least to the largest of a block.
+ */
+export function roundToBlocks(type: BlockType, numbers: Float32Array, columns: number): Float32Array {
+  const rounded = Float32Array.from(numbers)
+  for (let row = 0; row < numbers.length; row += columns) {
+    for (let c = 0; c < columns; c += 32) {
+      const block = rounded.subarray(row + c, row + Math.min(c + 32, columns))
+      if (type === 'q4') roundToQ4(block)
+      // Subnormal scales are so coarse that a block rounded once may have another.
+      else while (roundToQ8(block));
+    }
+  }
+  return rounded
+}
+
+/** Whether anything changed. */
+function roundToQ8(block: Float32Array): boolean {
+  const largest = block.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
+  const scale = roundUpToF16(Math.fround(largest / 127))
+  const inverse = scale > 0 ? Math.fround(1 / scale) : 0
+  const before = Float32Array.from(block)
+  block.forEach((x, i) => {
+    block[i] = scale * roundHalfEven(Math.fround(x * inverse))
+  })
+  return block.some((x, i) => x !== before[i])
+}
+
+function roundToQ4(block: Float32Array): void {
+  const min = -roundUpToF16(-Math.min(...block))
+  const scale = roundUpToF16((Math.max(...block) - min) / 15)
+  const places = Array.from(block, (x) => (scale > 0 ? Math.min(15, Math.max(0, Math.round((x - min) / scale))) : 0))
+  // A block's own scale is found again where both ends are taken.
+  places[places.indexOf(Math.max(...places))] = scale > 0 ? 15 : 0
+  places[places.indexOf(Math.min(...places))] = 0
+  places.forEach((u, i) => {
+    block[i] = Math.fround(scale * u) + min
   })
 }
 

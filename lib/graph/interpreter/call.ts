@@ -8,6 +8,8 @@ export type Numbers = Float64Array | Int32Array
 export interface NumericTensor {
   shape: readonly number[]
   data: Numbers
+  /** Of a weight: kernels that read it round what they multiply it with to 8 bits. */
+  roundsOperand?: boolean
 }
 
 /** A node being executed: its inputs' numbers and its attributes. */
@@ -34,6 +36,11 @@ export class Call {
   size(input: string): [rows: number, columns: number] {
     const [rows = 0, columns = 0] = this.shape(input)
     return [rows, columns]
+  }
+
+  /** Whether an input is a weight whose other operand kernels round to 8 bits. */
+  roundsOperand(input: string): boolean {
+    return this.#get(input).roundsOperand ?? false
   }
 
   floats(input: string): Float64Array {

@@ -1,6 +1,7 @@
 import { activationFunction } from './activation.js'
 import type { Call, Rule } from './call.js'
 import { dot } from './dot-product.js'
+import { roundRows } from './round-rows.js'
 
 export const linear: Rule = (call) => {
   const [M] = call.size('x')
@@ -14,8 +15,8 @@ export const linear: Rule = (call) => {
 
 /** `x weight^T + bias` (M,O) */
 function affine(call: Call, M: number, O: number): Float64Array {
-  const x = call.floats('x')
   const [, K] = call.size('x')
+  const x = call.roundsOperand('weight') ? roundRows(call.floats('x'), K) : call.floats('x')
   const weight = call.floats('weight')
   const bias = call.floatsIf('bias')
   const sums = new Float64Array(M * O)

@@ -22,7 +22,8 @@ export function weightBytes(weight: Value): number {
   return numElements(weight) * bytesPerElement[weight.dtype]
 }
 
-const bytesPerElement: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, i32: 4 }
+// Of blocked types without the padding of a row's last block.
+const bytesPerElement: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, i32: 4, q8: 34 / 32, q4: 20 / 32 }
 
 function numElements({ shape }: Value): number {
   return shape.reduce<number>((product, dim) => product * Number(dim), 1)

@@ -1,5 +1,6 @@
 import type { DType, Graph, Node, ValueId } from '../graph.js'
 import { GraphEditor } from '../rewrite.js'
+import { endsTheStep, mayFollowLogits } from './logits.js'
 
 export interface ActivationTypeOptions {
   /** The type that results have between layers: f32 (the CPU, the default) or one of 16 bits (CUDA). */
@@ -25,20 +26,9 @@ export function activationTypes(graph: Graph, { activations = 'f32' }: Activatio
   return editor.finish()
 }
 
-/** Ops whose result has the type of their one operand, and which may follow the logits. */
-const tails = new Set(['slice', 'scale', 'softmax'])
-
 function staysExact(editor: GraphEditor, node: Node, output: string, exact: ReadonlySet<ValueId>): boolean {
   if (node.op === 'rope-table' || node.op === 'sample') return true
   if (output !== 'y') return false
   if (node.op === 'linear') return node.inputs.residual === undefined && endsTheStep(editor, node.outputs.y!)
-  return tails.has(node.op) && exact.has(node.inputs.x!)
-}
-
-/** Whether a value is only read by what ends a step: as an output, for sampling, or by tails that are. */
-function endsTheStep(editor: GraphEditor, id: ValueId): boolean {
-  return editor.uses(id).every(({ node }) => {
-    if (node === null || node.op === 'sample') return true
-    return tails.has(node.op) && endsTheStep(editor, node.outputs.y!)
-  })
+  return mayFollowLogits.has(node.op) && exact.has(node.inputs.x!)
 }

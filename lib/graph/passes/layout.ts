@@ -1,9 +1,11 @@
-import type { DType, Graph, ValueId, WeightLayout } from '../graph.js'
+import type { DType, FloatType, Graph, Node, ValueId, WeightLayout } from '../graph.js'
+import { isBlocked } from '../graph.js'
 import { GraphEditor } from '../rewrite.js'
+import { endsTheStep } from './logits.js'
 
 export interface LayoutOptions {
   /** How matrices are held: `auto` (the default) as the checkpoint holds them. */
-  dtype?: 'auto' | 'f32' | 'f16' | 'bf16'
+  dtype?: 'auto' | Exclude<DType, 'i32'>
   /** The dtype that the checkpoint holds a parameter in; f32 for all where it is not given. */
   storedTypes?: (parameter: string) => DType
   /** How the device wants the matrices of linear layers: in panels (the CPU, the default) or in tiles (CUDA). */
@@ -13,35 +15,50 @@ export interface LayoutOptions {
 /**
  * Chooses how each weight lies in memory: as the device's matrices where a linear layer reads it (an embedding reads
  * either), else row by row. Matrices get the dtype that `options` ask for; vectors stay f32.
+ *
+ * Where the types of blocks are asked for, what makes the logits and what holds the tokens' embeddings is q8, and tables
+ * that are chosen from by anything else than tokens, such as learned positions, stay as they are stored.
  */
 export function layout(graph: Graph, options: LayoutOptions = {}): Graph {
   const editor = new GraphEditor(graph)
-  const ofLinear = weightsOf(graph, 'linear')
-  const ofEmbedding = weightsOf(graph, 'embedding')
-  for (const { id, kind, parts } of editor.values()) {
+  const linears = readers(graph, 'linear')
+  const embeddings = readers(graph, 'embedding')
+  for (const { id, kind, parts = [] } of editor.values()) {
     if (kind !== 'weight') continue
-    const isMatrix = ofLinear.has(id) || ofEmbedding.has(id)
+    const parameters = parts.map((part) => part.parameter)
+    const linear = linears.get(id)
+    const embedding = embeddings.get(id)
     editor.changeValue(id, {
-      layout: ofLinear.has(id) ? (options.matrixLayout ?? 'panels') : 'rows',
-      dtype: isMatrix
-        ? chooseType(
-            (parts ?? []).map((part) => part.parameter),
-            options,
-          )
-        : 'f32',
+      layout: linear ? (options.matrixLayout ?? 'panels') : 'rows',
+      dtype: linear || embedding ? chooseType(editor, parameters, linear, embedding, options) : 'f32',
     })
   }
   return editor.finish()
 }
 
-function weightsOf(graph: Graph, op: string): Set<ValueId> {
-  return new Set(graph.nodes.filter((node) => node.op === op).map((node) => node.inputs.weight!))
+/** The nodes of an op by the weight that they read. */
+function readers(graph: Graph, op: string): Map<ValueId, Node> {
+  return new Map(graph.nodes.filter((node) => node.op === op).map((node) => [node.inputs.weight!, node]))
 }
 
-/** The asked dtype, or the one in which all of the parameters are stored. */
-function chooseType(parameters: readonly string[], { dtype = 'auto', storedTypes }: LayoutOptions): DType {
-  if (dtype !== 'auto') return dtype
-  const stored = new Set(parameters.map((parameter) => storedTypes?.(parameter) ?? 'f32'))
-  const [only = 'f32'] = stored
-  return stored.size === 1 && only !== 'i32' ? only : 'f32'
+function chooseType(
+  editor: GraphEditor,
+  parameters: readonly string[],
+  linear: Node | undefined,
+  embedding: Node | undefined,
+  { dtype = 'auto', storedTypes }: LayoutOptions,
+): DType {
+  const stored = commonType(parameters.map((parameter) => storedTypes?.(parameter) ?? 'f32'))
+  if (dtype === 'auto') return stored
+  if (!isBlocked(dtype)) return dtype
+  if (embedding) return editor.value(embedding.inputs.ids!).name === 'tokens' ? 'q8' : stored
+  return linear && endsTheStep(editor, linear.outputs.y!) ? 'q8' : dtype
+}
+
+/** The one type of parameters that are held together, or one that holds the numbers of all. */
+function commonType(types: readonly DType[]): DType {
+  const floats = new Set(types.filter((type): type is FloatType => !isBlocked(type) && type !== 'i32'))
+  const [only = 'f32'] = floats
+  if (floats.size > 0 || types.includes('i32') || types.length === 0) return floats.size > 1 ? 'f32' : only
+  return types.includes('q8') ? 'q8' : 'q4'
 }

@@ -20,3 +20,14 @@ export function takeLogits(editor: GraphEditor): {
   }
   return { logits, shape, name, others }
 }
+
+/** Ops whose result has the type of their one operand, and which may follow the logits. */
+export const mayFollowLogits = new Set(['slice', 'scale', 'softmax'])
+
+/** Whether a value is only read by what ends a step: as an output, for sampling, or by ops that may follow the logits. */
+export function endsTheStep(editor: GraphEditor, id: ValueId): boolean {
+  return editor.uses(id).every(({ node }) => {
+    if (node === null || node.op === 'sample') return true
+    return mayFollowLogits.has(node.op) && endsTheStep(editor, node.outputs.y!)
+  })
+}

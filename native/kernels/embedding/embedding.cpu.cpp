@@ -1,11 +1,13 @@
 // One thread copies a token's row; the weight's bytes of that row and 4 C bytes move. In panels the row's
-// elements lie 64 or 128 bytes apart, so every one or two of them cost a cache line: 1 to 3 us for C = 2048.
+// elements lie 64 or 128 bytes apart, so every one or two of them cost a cache line: 1 to 3 us for C = 2048. Blocked
+// types have four or eight in a line.
 
 #include "kernels/embedding/embedding.h"
 
 #include <cstring>
 
 #include "device/cpu/rows.h"
+#include "types/panel-blocks.h"
 
 namespace kvasir::KVASIR_ISA {
 
@@ -43,10 +45,52 @@ static void copy_from_panels(const Embedding& p, int64_t id, float* y) {
   }
 }
 
+static float from_f16(uint16_t bits) {
+  const uint16_t lanes[kWidth] = {bits};
+  alignas(64) float numbers[kWidth];
+  store(numbers, load_f16(lanes));
+  return numbers[0];
+}
+
+static void decode(const Q8Block& block, int64_t count, float* y) {
+  const float scale = from_f16(block.scale);
+  for (int64_t i = 0; i < count; i++) y[i] = scale * static_cast<float>(block.q[i]);
+}
+
+static void decode(const Q4Block& block, int64_t count, float* y) {
+  const float scale = from_f16(block.scale), min = from_f16(block.min);
+  for (int64_t i = 0; i < count; i++) {
+    const int u = i < kBlockColumns / 2 ? block.q[i] & 15 : block.q[i - kBlockColumns / 2] >> 4;
+    y[i] = scale * static_cast<float>(u) + min;
+  }
+}
+
+template <class Stored>
+static void copy_blocks(const Embedding& p, int64_t id, float* y) {
+  constexpr DType kType = kTypeOf<Stored>;
+  const auto* weight = static_cast<const uint8_t*>(p.weight);
+  const bool in_panels = p.weight_layout == Layout::kPanels;
+  weight += in_panels ? id / kPanelRows * panel_bytes(kType, p.C) : id * row_bytes(kType, p.C);
+  for (int64_t c = 0; c < p.C; c += kBlockColumns) {
+    Stored block;
+    if (in_panels) {
+      load_from_panel(weight, id % kPanelRows, block);
+    } else {
+      std::memcpy(&block, weight, sizeof block);
+    }
+    decode(block, p.C - c < kBlockColumns ? p.C - c : kBlockColumns, y + c);
+    weight += in_panels ? panel_block_bytes(kType) : block_bytes(kType);
+  }
+}
+
 void embedding(const Embedding& p, Execution& execution) {
   parallel_rows(execution, p.N, p.C, [&](int64_t n, int) {
     float* y = floats(p.y) + n * p.y_stride;
-    if (p.weight_layout == Layout::kRows) {
+    if (p.weight_dtype == DType::kQ8) {
+      copy_blocks<Q8Block>(p, p.ids[n], y);
+    } else if (p.weight_dtype == DType::kQ4) {
+      copy_blocks<Q4Block>(p, p.ids[n], y);
+    } else if (p.weight_layout == Layout::kRows) {
       copy_from_rows(p, p.ids[n], y);
     } else {
       copy_from_panels(p, p.ids[n], y);

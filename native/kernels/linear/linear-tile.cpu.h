@@ -6,8 +6,6 @@
 // widened to f32) once and used for every row; each sum takes its products with k ascending, so that it does
 // not depend on the tile's form.
 
-#include <utility>
-
 #include "device/cpu/vector.h"
 #include "types/panels.h"
 
@@ -27,9 +25,9 @@ constexpr int kTileRows = 6, kTileVectors = 2, kWideRows = 2;
 constexpr int kTileRows = 2, kTileVectors = 4, kWideRows = 1;
 #endif
 
-// Rows of x come in blocks of kBlockColumns columns, in each block one row after another: 64 bytes of a row,
+// Rows of x come in blocks of kFloatColumns columns, in each block one row after another: 64 bytes of a row,
 // so that packing copies whole lines. (A single row is such a sequence of blocks as it lies.)
-constexpr int64_t kBlockColumns = 16;
+constexpr int64_t kFloatColumns = 16;
 
 // Weights brought into the cache while a tile is multiplied: for each line of the panel that the tile reads,
 // the one at `next`, which then moves on by `step` bytes.
@@ -73,7 +71,7 @@ static inline void add_column(const float* x, const typename W::Element* pair, i
   if constexpr (kRows < kVectors) {
     Vec a[kRows];
 #pragma GCC unroll 32
-    for (int r = 0; r < kRows; r++) a[r] = broadcast(x[r * kBlockColumns + C]);
+    for (int r = 0; r < kRows; r++) a[r] = broadcast(x[r * kFloatColumns + C]);
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) {
       const Vec w = W::template load_column<C>(pair, v0 + v);
@@ -86,7 +84,7 @@ static inline void add_column(const float* x, const typename W::Element* pair, i
     for (int v = 0; v < kVectors; v++) w[v] = W::template load_column<C>(pair, v0 + v);
 #pragma GCC unroll 32
     for (int r = 0; r < kRows; r++) {
-      const Vec a = broadcast(x[r * kBlockColumns + C]);
+      const Vec a = broadcast(x[r * kFloatColumns + C]);
 #pragma GCC unroll 32
       for (int v = 0; v < kVectors; v++) sums[r][v] = fma(a, w[v], sums[r][v]);
     }
@@ -99,23 +97,18 @@ static inline void multiply_vectors(const float* x, const typename W::Element* p
                                     Fetch fetch, float* result) {
   constexpr int kPairLines =
       static_cast<int>(2 * kPanelRows * sizeof(typename W::Element)) / 64 * kVectors / kPanelVectors;
-  // With fewer rows memory is the limit, and what the processor fetches ahead by itself is best: 4 rows of
-  // f32 took 40 % longer with this.
-  constexpr bool kFetches = kRows > kWideRows || kRows >= 5;
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; v++) sums[r][v] = zero();
-  for (int64_t k = 0; k < K; k += kBlockColumns, x += kRows * kBlockColumns) {
-    const int64_t columns = K - k < kBlockColumns ? K - k : kBlockColumns;
+  for (int64_t k = 0; k < K; k += kFloatColumns, x += kRows * kFloatColumns) {
+    const int64_t columns = K - k < kFloatColumns ? K - k : kFloatColumns;
     const float* a = x;
     for (const float* end = a + columns / 2 * 2; a != end; a += 2, pair += 2 * kPanelRows) {
-      if constexpr (kFetches) {
 #pragma GCC unroll 4
-        for (int i = 0; i < kPairLines; i++) __builtin_prefetch(fetch.next + i * fetch.step, 0, 2);
-        fetch.next += kPairLines * fetch.step;
-      }
+      for (int i = 0; i < kPairLines; i++) __builtin_prefetch(fetch.next + i * fetch.step, 0, 2);
+      fetch.next += kPairLines * fetch.step;
       add_column<W, 0>(a, pair, v0, sums);
       add_column<W, 1>(a, pair, v0, sums);
     }
@@ -128,31 +121,19 @@ static inline void multiply_vectors(const float* x, const typename W::Element* p
 }
 
 // result[r][n] = sum_k x[r][k] panel[n][k], rows of kPanelRows.
-using MultiplyTile = void(const float* x, const void* panel, int64_t K, Fetch fetch, float* result);
+using MultiplyTile = void(const void* x, const void* panel, int64_t K, Fetch fetch, float* result);
 
 template <typename W, int kRows>
-static void multiply_tile(const float* x, const void* panel, int64_t K, Fetch fetch, float* result) {
+static void multiply_tile(const void* x, const void* panel, int64_t K, Fetch fetch, float* result) {
   using Element = typename W::Element;
   constexpr int kVectors = kRows <= kWideRows ? kPanelVectors : kTileVectors;
   const int64_t pass_lines =
       K * kPanelRows * static_cast<int64_t>(sizeof(Element)) / 64 * kVectors / kPanelVectors;
   for (int v0 = 0; v0 < kPanelVectors; v0 += kVectors) {
-    multiply_vectors<W, kRows, kVectors>(x, static_cast<const Element*>(panel), K, v0, fetch, result);
+    multiply_vectors<W, kRows, kVectors>(static_cast<const float*>(x), static_cast<const Element*>(panel), K, v0,
+                                         fetch, result);
     fetch.next += pass_lines * fetch.step;
   }
 }
-
-// multiply_tile by the number of rows less one.
-struct TileKernels {
-  MultiplyTile* by_rows[kTileRows];
-};
-
-template <typename W, int... kIndices>
-static constexpr TileKernels list_tiles(std::integer_sequence<int, kIndices...>) {
-  return {{multiply_tile<W, kIndices + 1>...}};
-}
-
-template <typename W>
-constexpr TileKernels kTileKernels = list_tiles<W>(std::make_integer_sequence<int, kTileRows>());
 
 }  // namespace kvasir::KVASIR_ISA

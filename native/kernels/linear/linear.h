@@ -5,6 +5,7 @@
 #include "kernels/activation/activation.h"
 #include "kernels/layer-norm/layer-norm.h"
 #include "kernels/rms-norm/rms-norm.h"
+#include "types/blocks.h"
 #include "types/dtype.h"
 #include "types/execution.h"
 
@@ -16,6 +17,10 @@ namespace kvasir {
 //   gated:  y[m,n] = act(sum_k x[m,k] G[n,k] + bias[n]) * (sum_k x[m,k] U[n,k] + bias[N+n]) + residual[m,n]
 //
 // Gated units: Shazeer 2020, https://arxiv.org/abs/2002.05202
+//
+// Where W is q8 or q4, the CPU's kernel reads x rounded to 8 bits in blocks of 32 columns: as s * rint(x / s), s being
+// the block's largest magnitude / 127; a block below 2^-100 as zeros. A row of x with a number that is not finite
+// gives NaN.
 //
 // Row m of y depends on row m of x alone, bit for bit: the same for any M, any number of threads and any
 // split of a step into smaller ones. (On the CPU each output has one f32 accumulator that takes k in ascending order; on CUDA one for each run
@@ -29,7 +34,7 @@ struct Linear {
   void* y;               // (M,N), rows y_stride apart; overlaps x nowhere
   int64_t M, N, K;
   int64_t x_stride, residual_stride, y_stride;
-  DType weight_dtype;  // kF32, kF16 or kBF16
+  DType weight_dtype;  // kF32, kF16, kBF16, kQ8 or kQ4
   DType dtype;         // of x; sums are f32
   DType y_dtype;       // of y and residual: kF32 or that of x
   Activation activation;
@@ -46,9 +51,9 @@ using RmsNormLinearCudaKernel = void(const RmsNorm& norm, const Linear& l, cuda:
 using LayerNormLinearCudaKernel = void(const LayerNorm& norm, const Linear& l, cuda::Execution&);
 constexpr int64_t kNormLinearMaxRows = 16;
 
-// x packed for tiles of several rows, K padded to 16 columns.
-inline int64_t linear_scratch_bytes(int64_t M, int64_t K) {
-  return M <= 1 ? 0 : M * ((K + 15) / 16 * 16) * 4;
+// x packed for tiles, K padded to whole blocks.
+inline int64_t linear_scratch_bytes(DType weight_dtype, int64_t M, int64_t K) {
+  return M <= 1 && !is_blocked(weight_dtype) ? 0 : M * block_count(K) * (kBlockColumns * 4);
 }
 
 // How CUDA kernels sum over K, whatever the number of rows: runs of this many columns (the last may be

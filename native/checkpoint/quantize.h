@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+
+#include "types/blocks.h"
+
+namespace kvasir {
+
+// Numbers as blocks: kBlockColumns of each, finite. Returns whether one was too large for the type. Scales are rounded
+// up, so that the largest number of a block never falls outside its range, and every number is rounded to the
+// nearest that the scale as stored gives.
+//
+// Q8: the scale is the largest magnitude / 127. Blocks of GGUF's Q8_0 as its own quantiser makes them come out as they
+// went in.
+bool quantize(const float* numbers, int64_t blocks, Q8Block* out);
+// Q4: of several ranges, each improved by least squares, the one with the smallest squared error.
+bool quantize(const float* numbers, int64_t blocks, Q4Block* out);
+
+void dequantize(const Q8Block* blocks, int64_t count, float* out);
+void dequantize(const Q4Block* blocks, int64_t count, float* out);
+
+}  // namespace kvasir

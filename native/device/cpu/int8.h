@@ -1,0 +1,202 @@
+#pragma once
+
+// Products of bytes: weights, unsigned, times rounded activations, signed, four of each to a lane's sum, exactly.
+//
+// A lane is a row of the weights, as in vector.h. Processors without a dot product of bytes multiply 16-bit
+// numbers: they widen weights when they load them, and have activations widened when they are rounded.
+
+#include "device/cpu/vector.h"
+
+namespace kvasir::KVASIR_ISA {
+
+#if defined(__AVX512VNNI__)
+
+using Rounded = int8_t;  // how activations are kept
+struct Bytes {
+  __m512i v;
+};
+struct FourRounded {
+  __m512i v;
+};
+struct Dots {
+  __m512i v;
+};
+static inline Dots start_dots(int32_t first) { return {_mm512_set1_epi32(first)}; }
+// Four bytes of each lane.
+static inline Bytes load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+// The low and the high halves of bytes.
+static inline void load_halves(const uint8_t* p, Bytes& low, Bytes& high) {
+  const __m512i both = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
+  low.v = _mm512_and_si512(both, mask);
+  high.v = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
+}
+// Four activations, the same for all lanes.
+static inline FourRounded load_rounded(const Rounded* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return {_mm512_set1_epi32(four)};
+}
+static inline Dots add_products(Dots sum, Bytes w, FourRounded x) {
+  return {_mm512_dpbusd_epi32(sum.v, w.v, x.v)};
+}
+static inline Vec to_floats(Dots sum) { return {_mm512_cvtepi32_ps(sum.v)}; }
+// kWidth numbers to the nearest integers, ties to even; returns them for sum_integers.
+static inline __m512i store_rounded(Rounded* p, Vec numbers) {
+  const __m512i integers = _mm512_cvtps_epi32(numbers.v);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(integers));
+  return integers;
+}
+static inline __m512i add_integers(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
+static inline int32_t sum_integers(__m512i a) { return _mm512_reduce_add_epi32(a); }
+
+#elif defined(__AVXVNNI__)
+
+using Rounded = int8_t;
+struct Bytes {
+  __m256i v;
+};
+struct FourRounded {
+  __m256i v;
+};
+struct Dots {
+  __m256i v;
+};
+static inline Dots start_dots(int32_t first) { return {_mm256_set1_epi32(first)}; }
+static inline Bytes load_bytes(const uint8_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+static inline void load_halves(const uint8_t* p, Bytes& low, Bytes& high) {
+  const __m256i both = load_bytes(p).v, mask = _mm256_set1_epi8(15);
+  low.v = _mm256_and_si256(both, mask);
+  high.v = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
+}
+static inline FourRounded load_rounded(const Rounded* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return {_mm256_set1_epi32(four)};
+}
+static inline Dots add_products(Dots sum, Bytes w, FourRounded x) {
+  return {_mm256_dpbusd_avx_epi32(sum.v, w.v, x.v)};
+}
+static inline Vec to_floats(Dots sum) { return {_mm256_cvtepi32_ps(sum.v)}; }
+static inline __m256i store_rounded(Rounded* p, Vec numbers) {
+  const __m256i integers = _mm256_cvtps_epi32(numbers.v);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+  return integers;
+}
+
+#elif defined(__AVX2__)
+
+// vpmaddubsw would do it on bytes, but it saturates: 255 * 127 * 2 is more than 16 bits hold.
+using Rounded = int16_t;
+struct Bytes {
+  __m256i low, high;  // widened, of lanes 0 to 3 and 4 to 7
+};
+struct FourRounded {
+  __m256i v;
+};
+struct Dots {
+  __m256i low, high;  // two sums for each lane
+};
+// To one of a lane's two sums.
+static inline Dots start_dots(int32_t first) {
+  const __m256i sum = _mm256_set1_epi64x(static_cast<uint32_t>(first));
+  return {sum, sum};
+}
+static inline Bytes widen_bytes(__m256i v) {
+  return {_mm256_cvtepu8_epi16(_mm256_castsi256_si128(v)),
+          _mm256_cvtepu8_epi16(_mm256_extracti128_si256(v, 1))};
+}
+static inline Bytes load_bytes(const uint8_t* p) {
+  return widen_bytes(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+static inline void load_halves(const uint8_t* p, Bytes& low, Bytes& high) {
+  const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), mask = _mm256_set1_epi8(15);
+  low = widen_bytes(_mm256_and_si256(both, mask));
+  high = widen_bytes(_mm256_and_si256(_mm256_srli_epi16(both, 4), mask));
+}
+static inline FourRounded load_rounded(const Rounded* p) {
+  long long four;
+  std::memcpy(&four, p, 8);
+  return {_mm256_set1_epi64x(four)};
+}
+static inline Dots add_products(Dots sum, Bytes w, FourRounded x) {
+  return {_mm256_add_epi32(sum.low, _mm256_madd_epi16(w.low, x.v)),
+          _mm256_add_epi32(sum.high, _mm256_madd_epi16(w.high, x.v))};
+}
+static inline Vec to_floats(Dots sum) {
+  const __m256i lanes = _mm256_hadd_epi32(sum.low, sum.high);  // 0 1 4 5 2 3 6 7
+  return {_mm256_cvtepi32_ps(_mm256_permute4x64_epi64(lanes, 0xd8))};
+}
+static inline __m256i store_rounded(Rounded* p, Vec numbers) {
+  const __m256i integers = _mm256_cvtps_epi32(numbers.v);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(_mm256_castsi256_si128(integers),
+                                                                   _mm256_extracti128_si256(integers, 1)));
+  return integers;
+}
+
+#else  // SSE2
+
+using Rounded = int16_t;
+struct Bytes {
+  __m128i low, high;  // widened, of lanes 0, 1 and 2, 3
+};
+struct FourRounded {
+  __m128i v;
+};
+struct Dots {
+  __m128i low, high;  // two sums for each lane
+};
+static inline Dots start_dots(int32_t first) {
+  const __m128i sum = _mm_set1_epi64x(static_cast<uint32_t>(first));
+  return {sum, sum};
+}
+static inline Bytes widen_bytes(__m128i v) {
+  return {_mm_unpacklo_epi8(v, _mm_setzero_si128()), _mm_unpackhi_epi8(v, _mm_setzero_si128())};
+}
+static inline Bytes load_bytes(const uint8_t* p) {
+  return widen_bytes(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline void load_halves(const uint8_t* p, Bytes& low, Bytes& high) {
+  const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), mask = _mm_set1_epi8(15);
+  low = widen_bytes(_mm_and_si128(both, mask));
+  high = widen_bytes(_mm_and_si128(_mm_srli_epi16(both, 4), mask));
+}
+static inline FourRounded load_rounded(const Rounded* p) {
+  const __m128i four = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return {_mm_unpacklo_epi64(four, four)};
+}
+static inline Dots add_products(Dots sum, Bytes w, FourRounded x) {
+  return {_mm_add_epi32(sum.low, _mm_madd_epi16(w.low, x.v)),
+          _mm_add_epi32(sum.high, _mm_madd_epi16(w.high, x.v))};
+}
+static inline Vec to_floats(Dots sum) {
+  const __m128 low = _mm_castsi128_ps(sum.low), high = _mm_castsi128_ps(sum.high);
+  const __m128i even = _mm_castps_si128(_mm_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0)));
+  const __m128i odd = _mm_castps_si128(_mm_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 3, 1)));
+  return {_mm_cvtepi32_ps(_mm_add_epi32(even, odd))};
+}
+static inline __m128i store_rounded(Rounded* p, Vec numbers) {
+  const __m128i integers = _mm_cvtps_epi32(numbers.v);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(integers, integers));
+  return integers;
+}
+static inline __m128i add_integers(__m128i a, __m128i b) { return _mm_add_epi32(a, b); }
+static inline int32_t sum_integers(__m128i a) {
+  a = _mm_add_epi32(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(2, 3, 0, 1))));
+}
+
+#endif
+
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+static inline __m256i add_integers(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
+static inline int32_t sum_integers(__m256i v) {
+  __m128i a = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  a = _mm_add_epi32(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(2, 3, 0, 1))));
+}
+#endif
+
+}  // namespace kvasir::KVASIR_ISA

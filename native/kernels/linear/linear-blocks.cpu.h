@@ -1,0 +1,175 @@
+#pragma once
+
+// Tiles of blocked weights. Activations are rounded to 8 bits, a scale for each block of kBlockColumns, once for a
+// layer; products and sums within a block are exact in integers, and each block is added to one f32 sum, in
+// ascending order. A result does not depend on the tile's form, nor, but for that sum's rounding, on the
+// instruction set.
+
+#include "device/cpu/int8.h"
+#include "kernels/linear/linear-tile.cpu.h"
+#include "types/panels.h"
+
+namespace kvasir::KVASIR_ISA {
+
+// Up to kBlockTileRows rows in one pass over the panel; more than kBlockDeepRows rows are cut into tiles of no more
+// than that, whose sums stay in registers.
+#if defined(__AVX512F__)  // 32 registers
+constexpr int kBlockTileRows = 8, kBlockDeepRows = 6, kBlockVectors = 2;
+#elif defined(__AVXVNNI__)
+constexpr int kBlockTileRows = 4, kBlockDeepRows = 3, kBlockVectors = 2;
+#else  // two sums for each lane
+constexpr int kBlockTileRows = 2, kBlockDeepRows = 2, kBlockVectors = 1;
+#endif
+
+constexpr int kFours = static_cast<int>(kBlockColumns) / 4;  // of a block
+
+// A block of kRows rows of x: for each four columns, four numbers of each row; then each row's scale, and what its
+// products with weights that are all 1 sum to: times -128 for q8, times the scale for q4.
+template <int kRows>
+struct RoundedBlock {
+  Rounded fours[kFours][kRows][4];
+  float scales[kRows];
+  union {
+    int32_t offsets[kRows];
+    float sums[kRows];
+  };
+};
+constexpr int64_t kRoundedRowBytes = sizeof(RoundedBlock<1>);  // a block of one row, in any tile
+
+// A number x as x / scale to the nearest integer, scale being the block's largest magnitude / 127. Blocks below 2^-100
+// count as zeros; one with a number that is not finite has the scale NaN.
+struct BlockRounding {
+  float scale;
+  int32_t sum;
+};
+static inline BlockRounding round_block(const float* x, int64_t columns, Rounded* out, int64_t four_stride) {
+  constexpr int kVectors = static_cast<int>(kBlockColumns) / kWidth;
+  Vec numbers[kVectors], most = zero(), poison = zero();
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; v++) {
+    const int64_t left = columns - v * kWidth;
+    numbers[v] = left >= kWidth ? load(x + v * kWidth)
+                 : left > 0     ? load_partial(x + v * kWidth, static_cast<int>(left))
+                                : zero();
+    most = max(most, abs(numbers[v]));
+    poison = fma(numbers[v], zero(), poison);  // NaN from what is not finite, which `most` may miss
+  }
+  const float largest = reduce_max(most), nothing = reduce_add(poison);
+  const bool counts = largest >= 0x1p-100f;
+  const Vec inverse = broadcast(counts ? 127.0f / largest : 0.0f);
+  alignas(64) Rounded rounded[kBlockColumns];
+  auto sum = store_rounded(rounded, numbers[0] * inverse);
+#pragma GCC unroll 8
+  for (int v = 1; v < kVectors; v++)
+    sum = add_integers(sum, store_rounded(rounded + v * kWidth, numbers[v] * inverse));
+  for (int four = 0; four < kFours; four++, out += four_stride)
+    std::memcpy(out, rounded + 4 * four, 4 * sizeof(Rounded));
+  return {(counts ? largest / 127.0f : 0.0f) + nothing, sum_integers(sum)};
+}
+
+// How a blocked type's panel is read: the block's bytes from four columns on, and the block's end.
+struct Q8Weights {
+  static constexpr DType kType = DType::kQ8;
+  static constexpr int kLoads = kFours;
+
+  template <int kRows>
+  static inline Dots start(const RoundedBlock<kRows>& x, int row) {
+    return start_dots(x.offsets[row]);
+  }
+  template <int kRows, int kVectors>
+  static inline void add(const RoundedBlock<kRows>& x, const uint8_t* panel, int load,
+                         Dots (&dots)[kRows][kVectors]) {
+    Bytes w[kVectors];
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; v++) w[v] = load_bytes(panel + 4 * kWidth * v);
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; r++) {
+      const FourRounded four = load_rounded(x.fours[load][r]);
+#pragma GCC unroll 32
+      for (int v = 0; v < kVectors; v++) dots[r][v] = add_products(dots[r][v], w[v], four);
+    }
+  }
+  template <int kRows>
+  static inline Vec finish(const RoundedBlock<kRows>& x, int row, Vec dots, const uint16_t* scales, Vec sum) {
+    return fma(dots, load_f16(scales) * broadcast(x.scales[row]), sum);
+  }
+};
+
+struct Q4Weights {
+  static constexpr DType kType = DType::kQ4;
+  static constexpr int kLoads = kFours / 2;
+
+  template <int kRows>
+  static inline Dots start(const RoundedBlock<kRows>&, int) {
+    return start_dots(0);
+  }
+  template <int kRows, int kVectors>
+  static inline void add(const RoundedBlock<kRows>& x, const uint8_t* panel, int load,
+                         Dots (&dots)[kRows][kVectors]) {
+    Bytes low[kVectors], high[kVectors];
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; v++) load_halves(panel + 4 * kWidth * v, low[v], high[v]);
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; r++) {
+      const FourRounded first = load_rounded(x.fours[load][r]);
+      const FourRounded second = load_rounded(x.fours[load + kLoads][r]);
+#pragma GCC unroll 32
+      for (int v = 0; v < kVectors; v++)
+        dots[r][v] = add_products(add_products(dots[r][v], low[v], first), high[v], second);
+    }
+  }
+  template <int kRows>
+  static inline Vec finish(const RoundedBlock<kRows>& x, int row, Vec dots, const uint16_t* scales, Vec sum) {
+    sum = fma(dots, load_f16(scales) * broadcast(x.scales[row]), sum);
+    return fma(load_f16(scales + kPanelRows), broadcast(x.sums[row]), sum);
+  }
+};
+
+template <typename W, int kRows, int kVectors>
+static inline void multiply_block_vectors(const RoundedBlock<kRows>* x, const uint8_t* panel, int64_t blocks,
+                                          int v0, Fetch fetch, float* result) {
+  constexpr int64_t kBytes = panel_block_bytes(W::kType), kHeader = panel_block_header(W::kType);
+  constexpr int kLines = static_cast<int>(kBytes) / 64 * kVectors / kPanelVectors;
+  Vec sums[kRows][kVectors];
+#pragma GCC unroll 32
+  for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; v++) sums[r][v] = zero();
+  for (int64_t b = 0; b < blocks; b++, panel += kBytes, x++) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kLines; i++) __builtin_prefetch(fetch.next + i * fetch.step, 0, 2);
+    fetch.next += kLines * fetch.step;
+    Dots dots[kRows][kVectors];
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 32
+      for (int v = 0; v < kVectors; v++) dots[r][v] = W::start(*x, r);
+#pragma GCC unroll 32
+    for (int load = 0; load < W::kLoads; load++)
+      W::add(*x, panel + kHeader + load * 4 * kPanelRows + v0 * 4 * kWidth, load, dots);
+    const auto scales = reinterpret_cast<const uint16_t*>(panel) + v0 * kWidth;
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 32
+      for (int v = 0; v < kVectors; v++)
+        sums[r][v] = W::finish(*x, r, to_floats(dots[r][v]), scales + v * kWidth, sums[r][v]);
+  }
+#pragma GCC unroll 32
+  for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 32
+    for (int v = 0; v < kVectors; v++) store(result + r * kPanelRows + (v0 + v) * kWidth, sums[r][v]);
+}
+
+template <typename W, int kRows>
+static void multiply_block_tile(const void* x, const void* panel, int64_t K, Fetch fetch, float* result) {
+  constexpr int kLines = static_cast<int>(panel_block_bytes(W::kType)) / 64 * kBlockVectors / kPanelVectors;
+  const int64_t blocks = block_count(K);
+  for (int v0 = 0; v0 < kPanelVectors; v0 += kBlockVectors) {
+    multiply_block_vectors<W, kRows, kBlockVectors>(static_cast<const RoundedBlock<kRows>*>(x),
+                                                    static_cast<const uint8_t*>(panel), blocks, v0, fetch,
+                                                    result);
+    fetch.next += blocks * kLines * fetch.step;
+  }
+}
+
+}  // namespace kvasir::KVASIR_ISA
