@@ -1,6 +1,6 @@
 import { CheckpointError } from '../errors.js'
 import type { DType } from '../graph/graph.js'
-import { formatShape } from '../graph/graph.js'
+import { formatShape, isBlocked } from '../graph/graph.js'
 import type { CheckpointLayout, NamedParameter } from '../nn/index.js'
 import type { Checkpoint, LocatedTensor } from './checkpoint.js'
 
@@ -35,9 +35,12 @@ export function matchParameters(
   for (const parameter of parameters) {
     const [name, found] = find(checkpoint, parameter, rules)
     used.add(name)
-    const isTransposed = !found.isPlain && transposed.some((pattern) => pattern.test(parameter.path))
+    const dtype = dtypeOf(found)
+    // Blocks run along W's rows, so W is never held transposed in them.
+    const isPlain = found.isPlain || isBlocked(dtype)
+    const isTransposed = !isPlain && transposed.some((pattern) => pattern.test(parameter.path))
     checkShape(found, parameter, isTransposed)
-    matched.set(parameter.path, { ...found, transposed: isTransposed, dtype: dtypeOf(found) })
+    matched.set(parameter.path, { ...found, transposed: isTransposed, dtype })
   }
   checkExtra(checkpoint, used, rules)
   return matched

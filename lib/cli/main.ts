@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { convertCommand } from './convert.js'
 import { devicesCommand } from './devices.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
@@ -15,7 +16,8 @@ const program = new Command('kvasir')
   .showHelpAfterError('(--help shows what there is)')
   .exitOverride()
 
-for (const command of [generateCommand(), nextCommand(), inspectCommand(), devicesCommand()])
+const commands = [generateCommand(), nextCommand(), inspectCommand(), convertCommand(), devicesCommand()]
+for (const command of commands)
   program.addCommand(command.exitOverride().showHelpAfterError('(--help shows what there is)'))
 
 // A reader that closes the pipe, such as `head`, has what it wanted.

@@ -37,11 +37,7 @@ export function withModelOptions(command: Command): Command {
         .choices(['auto', 'cpu', 'cuda'])
         .default('auto'),
     )
-    .addOption(
-      new Option('--dtype <type>', 'how weights are held')
-        .choices(weightTypes)
-        .default('auto'),
-    )
+    .addOption(new Option('--dtype <type>', 'how weights are held').choices(weightTypes).default('auto'))
     .addOption(
       new Option('--cache-dtype <type>', 'how keys and values are cached')
         .choices(['auto', 'f32', 'f16', 'bf16'])

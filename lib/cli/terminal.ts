@@ -32,7 +32,7 @@ export async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>
 }
 
 /** A progress line on stderr, only where a person watches it. */
-export function loadingProgress(): {
+export function loadingProgress(verb = 'loading'): {
   update(progress: { loadedBytes: number; totalBytes: number }): void
   end(): void
 } {
@@ -40,7 +40,7 @@ export function loadingProgress(): {
   return {
     update({ loadedBytes, totalBytes }) {
       const share = totalBytes === 0 ? 1 : loadedBytes / totalBytes
-      const text = `loading ${bar(share, 24, '·')} ${Math.floor(share * 100)} % of ${formatBytes(totalBytes)}`
+      const text = `${verb} ${bar(share, 24, '·')} ${Math.floor(share * 100)} % of ${formatBytes(totalBytes)}`
       process.stderr.write(`\r\x1b[K${text}`)
     },
     end() {

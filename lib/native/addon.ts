@@ -121,6 +121,8 @@ export interface WeightStore {
   checkComplete(): void
   /** The values as f32, row-major; for tests. */
   copyOut(name: string): Float32Array
+  /** The bytes of a weight in rows, in the host's memory. */
+  copyBytes(name: string): Uint8Array
   readonly bytes: number
   dispose(): void
 }

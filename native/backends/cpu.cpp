@@ -64,8 +64,8 @@ struct Binding {
 // A step that runs `kernel` on the node's parameters.
 template <typename Params, typename Kernel>
 Step make_step(const Binding& b, Kernel& kernel, const Parameters<Params>& parameters) {
-  return [parameters, &kernel, &pool = b.pool, scratch = b.scratch, fetch_ahead = b.fetch_ahead](
-             const StepState& step) {
+  return [parameters, &kernel, &pool = b.pool, scratch = b.scratch,
+          fetch_ahead = b.fetch_ahead](const StepState& step) {
     Execution execution{pool, scratch, step.abort, fetch_ahead};
     kernel(parameters.at(step), execution);
   };

@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include <cstring>
+
 #include "binding/classes.h"
 #include "binding/convert.h"
 #include "checkpoint/gguf.h"
@@ -185,7 +187,8 @@ void StoreHandle::define(Napi::Env env, Napi::Object exports) {
           {InstanceMethod("declare", &StoreHandle::declare), InstanceMethod("load", &StoreHandle::load),
            InstanceMethod("loadValues", &StoreHandle::load_values),
            InstanceMethod("checkComplete", &StoreHandle::check_complete),
-           InstanceMethod("copyOut", &StoreHandle::copy_out), property<&StoreHandle::bytes>("bytes"),
+           InstanceMethod("copyOut", &StoreHandle::copy_out),
+           InstanceMethod("copyBytes", &StoreHandle::copy_bytes), property<&StoreHandle::bytes>("bytes"),
            InstanceMethod("dispose", &StoreHandle::dispose)}),
       env.GetInstanceData<AddonData>()->store);
 }
@@ -235,6 +238,17 @@ Napi::Value StoreHandle::copy_out(const Napi::CallbackInfo& info) {
         info.Env(), static_cast<size_t>(tensor.rows) * static_cast<size_t>(tensor.cols));
     native()->copy_out(name, values.Data());
     return values;
+  });
+}
+
+Napi::Value StoreHandle::copy_bytes(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const StoredTensor& tensor = native()->get(string_of(info[0], "copyBytes: name"));
+    if (tensor.layout != Layout::kRows || !tensor.memory->host_addressable())
+      throw Error(ErrorKind::kInvalidValue, "copyBytes: the weight must lie in rows in the host's memory");
+    Napi::Uint8Array bytes = Napi::Uint8Array::New(info.Env(), tensor.bytes);
+    std::memcpy(bytes.Data(), tensor.data, tensor.bytes);
+    return bytes;
   });
 }
 

@@ -90,6 +90,7 @@ class StoreHandle : public Handle<StoreHandle, WeightStore> {
   void load_values(const Napi::CallbackInfo& info);
   void check_complete(const Napi::CallbackInfo& info);
   Napi::Value copy_out(const Napi::CallbackInfo& info);
+  Napi::Value copy_bytes(const Napi::CallbackInfo& info);
   static Napi::Value bytes(const Napi::CallbackInfo& info);
 };
 

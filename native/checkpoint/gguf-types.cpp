@@ -305,9 +305,9 @@ bool keep_as(const std::byte* blocks, int64_t count, std::byte* out) {
 template <class Format>
 constexpr GgufType row(uint32_t id, std::string_view name) {
   GgufType type{id, name, Format::kNumbers, Format::kBytes, dequantize<Format>, DType::kQ8, nullptr};
-  if constexpr (requires(Bytes b, Q8Block* out) { Format::keep(b, out); }) {
+  if constexpr (requires(Bytes b, Q8Block * out) { Format::keep(b, out); }) {
     type.keep = keep_as<Format, Q8Block>;
-  } else if constexpr (requires(Bytes b, Q4Block* out) { Format::keep(b, out); }) {
+  } else if constexpr (requires(Bytes b, Q4Block * out) { Format::keep(b, out); }) {
     type.kept = DType::kQ4;
     type.keep = keep_as<Format, Q4Block>;
   }
@@ -320,38 +320,17 @@ constexpr GgufType plain(uint32_t id, std::string_view name, int64_t numbers, in
 
 // Every type that files have today. What was removed from the format (4, 5, 31 to 33, 36 to 38) is not here.
 constexpr GgufType kTypes[] = {
-    plain(0, "F32", 1, 4),
-    plain(1, "F16", 1, 2),
-    row<Q4_0>(2, "Q4_0"),
-    row<Q4_1>(3, "Q4_1"),
-    row<Q5_0>(6, "Q5_0"),
-    row<Q5_1>(7, "Q5_1"),
-    row<Q8_0>(8, "Q8_0"),
-    plain(9, "Q8_1", 32, 36),
-    row<Q2_K>(10, "Q2_K"),
-    row<Q3_K>(11, "Q3_K"),
-    row<Q4_K>(12, "Q4_K"),
-    row<Q5_K>(13, "Q5_K"),
-    row<Q6_K>(14, "Q6_K"),
-    plain(15, "Q8_K", 256, 292),
-    plain(16, "IQ2_XXS", 256, 66),
-    plain(17, "IQ2_XS", 256, 74),
-    plain(18, "IQ3_XXS", 256, 98),
-    plain(19, "IQ1_S", 256, 50),
-    row<IQ4_NL>(20, "IQ4_NL"),
-    plain(21, "IQ3_S", 256, 110),
-    plain(22, "IQ2_S", 256, 82),
-    row<IQ4_XS>(23, "IQ4_XS"),
-    plain(24, "I8", 1, 1),
-    plain(25, "I16", 1, 2),
-    plain(26, "I32", 1, 4),
-    plain(27, "I64", 1, 8),
-    plain(28, "F64", 1, 8),
-    plain(29, "IQ1_M", 256, 56),
-    plain(30, "BF16", 1, 2),
-    plain(34, "TQ1_0", 256, 54),
-    plain(35, "TQ2_0", 256, 66),
-    row<MXFP4>(39, "MXFP4"),
+    plain(0, "F32", 1, 4),        plain(1, "F16", 1, 2),         row<Q4_0>(2, "Q4_0"),
+    row<Q4_1>(3, "Q4_1"),         row<Q5_0>(6, "Q5_0"),          row<Q5_1>(7, "Q5_1"),
+    row<Q8_0>(8, "Q8_0"),         plain(9, "Q8_1", 32, 36),      row<Q2_K>(10, "Q2_K"),
+    row<Q3_K>(11, "Q3_K"),        row<Q4_K>(12, "Q4_K"),         row<Q5_K>(13, "Q5_K"),
+    row<Q6_K>(14, "Q6_K"),        plain(15, "Q8_K", 256, 292),   plain(16, "IQ2_XXS", 256, 66),
+    plain(17, "IQ2_XS", 256, 74), plain(18, "IQ3_XXS", 256, 98), plain(19, "IQ1_S", 256, 50),
+    row<IQ4_NL>(20, "IQ4_NL"),    plain(21, "IQ3_S", 256, 110),  plain(22, "IQ2_S", 256, 82),
+    row<IQ4_XS>(23, "IQ4_XS"),    plain(24, "I8", 1, 1),         plain(25, "I16", 1, 2),
+    plain(26, "I32", 1, 4),       plain(27, "I64", 1, 8),        plain(28, "F64", 1, 8),
+    plain(29, "IQ1_M", 256, 56),  plain(30, "BF16", 1, 2),       plain(34, "TQ1_0", 256, 54),
+    plain(35, "TQ2_0", 256, 66),  row<MXFP4>(39, "MXFP4"),
 };
 
 }  // namespace

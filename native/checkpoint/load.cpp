@@ -225,8 +225,7 @@ void Load::work(int64_t begin, int64_t end) noexcept {
       std::lock_guard lock(mutex_);
       if (!free_buffers_.empty()) buffer = std::move(free_buffers_.back()), free_buffers_.pop_back();
     }
-    if (!buffer && !direct_)
-      buffer.reset(new std::byte[static_cast<size_t>(pieces_->most_bytes())]);
+    if (!buffer && !direct_) buffer.reset(new std::byte[static_cast<size_t>(pieces_->most_bytes())]);
     for (int64_t piece = begin; piece < end && !stopped(); ++piece) {
       load_piece(piece, buffer.get());
       pieces_done_.fetch_add(1, std::memory_order_relaxed);

@@ -100,9 +100,9 @@ PackBlock choose(DType from, bool transposed) {
 
 template <class Stored>
 void widen_row(const std::byte* data, Layout layout, int64_t cols, int64_t row, float* out) {
-  const std::byte* start =
-      layout == Layout::kPanels ? data + row / kPanelRows * panel_bytes(kTypeOf<Stored>, cols)
-                                : data + row * row_bytes(kTypeOf<Stored>, cols);
+  const std::byte* start = layout == Layout::kPanels
+                               ? data + row / kPanelRows * panel_bytes(kTypeOf<Stored>, cols)
+                               : data + row * row_bytes(kTypeOf<Stored>, cols);
   for (int64_t c = 0; c < cols; c += kBlockColumns) {
     Stored block;
     const int64_t index = c / kBlockColumns;

@@ -12,7 +12,7 @@
 namespace kvasir {
 namespace {
 
-constexpr int64_t kMaxFileBlock = 256;  // numbers, of a file's row, which pieces do not cut
+constexpr int64_t kMaxFileBlock = 256;               // numbers, of a file's row, which pieces do not cut
 constexpr int64_t kPieceBytes = int64_t{256} << 10;  // aimed at: many for two threads, few calls, and in L2
 
 // Joins copies of ranges of a buffer, one after the other, into few of several ranges each.

@@ -268,6 +268,7 @@ std::unique_ptr<SafetensorsFile> open_safetensors(const std::string& path) {
   auto opened = std::make_unique<SafetensorsFile>(path);
   uint64_t header_bytes = read_header_length(opened->file);
   HeaderParser(*opened, header_bytes).parse();
+  name_blocked_tensors(*opened);
   return opened;
 }
 

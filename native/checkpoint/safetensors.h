@@ -23,4 +23,8 @@ struct SafetensorsFile : CheckpointFile {
 // format does not have).
 std::unique_ptr<SafetensorsFile> open_safetensors(const std::string& path);
 
+// Gives the tensors that `kvasir convert` wrote in blocks their own type and shape: those for which the metadata has a key
+// "kvasir.blocks:NAME", q8 or q4. They are then Q8_0 and Q4_1, as GGUF calls the same blocks. Throws Error(kFileFormat).
+void name_blocked_tensors(SafetensorsFile& file);
+
 }  // namespace kvasir

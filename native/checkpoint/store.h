@@ -46,7 +46,8 @@ struct StoredTensor {
   Layout layout = Layout::kRows;
   int64_t rows = 0, cols = 0;
   std::shared_ptr<WeightMemory> memory;
-  std::byte* data = nullptr;  // as kernels take it, in `memory`, aligned as it does; rows that pad it are zero
+  std::byte* data =
+      nullptr;  // as kernels take it, in `memory`, aligned as it does; rows that pad it are zero
   size_t bytes = 0;
   int64_t rows_loaded = 0;
   std::vector<bool> row_loaded;

@@ -87,7 +87,9 @@ function roundToQ8(block: Float32Array): boolean {
 function roundToQ4(block: Float32Array): void {
   const min = -roundUpToF16(-Math.min(...block))
   const scale = roundUpToF16((Math.max(...block) - min) / 15)
-  const places = Array.from(block, (x) => (scale > 0 ? Math.min(15, Math.max(0, Math.round((x - min) / scale))) : 0))
+  const places = Array.from(block, (x) =>
+    scale > 0 ? Math.min(15, Math.max(0, Math.round((x - min) / scale))) : 0,
+  )
   // A block's own scale is found again where both ends are taken.
   places[places.indexOf(Math.max(...places))] = scale > 0 ? 15 : 0
   places[places.indexOf(Math.min(...places))] = 0

@@ -81,7 +81,8 @@ static inline Dots add_products(Dots sum, Bytes w, FourRounded x) {
 static inline Vec to_floats(Dots sum) { return {_mm256_cvtepi32_ps(sum.v)}; }
 static inline __m256i store_rounded(Rounded* p, Vec numbers) {
   const __m256i integers = _mm256_cvtps_epi32(numbers.v);
-  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
   return integers;
 }
@@ -131,8 +132,8 @@ static inline Vec to_floats(Dots sum) {
 }
 static inline __m256i store_rounded(Rounded* p, Vec numbers) {
   const __m256i integers = _mm256_cvtps_epi32(numbers.v);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(_mm256_castsi256_si128(integers),
-                                                                   _mm256_extracti128_si256(integers, 1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1)));
   return integers;
 }
 

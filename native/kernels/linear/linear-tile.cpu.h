@@ -130,8 +130,8 @@ static void multiply_tile(const void* x, const void* panel, int64_t K, Fetch fet
   const int64_t pass_lines =
       K * kPanelRows * static_cast<int64_t>(sizeof(Element)) / 64 * kVectors / kPanelVectors;
   for (int v0 = 0; v0 < kPanelVectors; v0 += kVectors) {
-    multiply_vectors<W, kRows, kVectors>(static_cast<const float*>(x), static_cast<const Element*>(panel), K, v0,
-                                         fetch, result);
+    multiply_vectors<W, kRows, kVectors>(static_cast<const float*>(x), static_cast<const Element*>(panel), K,
+                                         v0, fetch, result);
     fetch.next += pass_lines * fetch.step;
   }
 }

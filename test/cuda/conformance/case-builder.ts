@@ -136,7 +136,7 @@ export class CaseBuilder {
       onNode: (node, outputs) => {
         for (const [name, { data }] of Object.entries(outputs)) {
           const { dtype } = graph.values[node.outputs[name]!]!
-          if (dtype !== 'i32') data.set(narrow(dtype, data))
+          if (dtype !== 'i32') data.set(narrow(dtype as WeightType, data))
         }
       },
     })
@@ -202,7 +202,7 @@ export class CaseBuilder {
       this.exact(output, plain, rows)
       return
     }
-    const bounds = given ?? boundsOf(this.#type, dtype, exact[output]!, plain)
+    const bounds = given ?? boundsOf(this.#type, dtype as WeightType, exact[output]!, plain)
     const expected = Float32Array.from(exact[output]!, (x, i) => (Number.isFinite(plain[i]) ? x : plain[i]!))
     const place = { table: this.#table(expected), tableFirst: 0 }
     const expectation: Expectation = { kind: 'near', output, first: 0, count: rows, ...place, ...bounds }
