@@ -3,7 +3,7 @@ import type { DType, FloatType, Graph } from '../graph/graph.js'
 import type { OptimizeOptions } from '../graph/passes/index.js'
 import type { Backend, BackendOptions, KvLayer, StepLimits } from '../native/addon.js'
 import { addon } from '../native/addon.js'
-import type { CacheDType, DeviceKind, EngineSetup, MemoryPlan, WeightDType } from './messages.js'
+import type { CacheDType, DeviceKind, EngineSetup, MemoryPlan } from './messages.js'
 
 /** Tokens that run ahead of the caller where nothing else is asked for: a GPU's steps are shorter than a round trip. */
 const defaultLookahead = { cpu: 1, cuda: 8 } as const

@@ -2,10 +2,11 @@ import { describe, expect, it } from 'vitest'
 import { Random } from '../graph/random.js'
 import { columnCounts, KernelGraph, rowCounts } from './kernel-graph.js'
 import { onCuda } from './native-program.js'
-import type { WeightType } from './numbers.js'
-import { difference, extremes, randomNumbers, roundTo } from './numbers.js'
+import type { BlockType, WeightType } from './numbers.js'
+import { difference, extremes, randomNumbers, roundTo, roundToBlocks } from './numbers.js'
 
 const types: WeightType[] = ['f32', 'f16', 'bf16']
+const blockTypes: BlockType[] = onCuda ? [] : ['q8', 'q4']
 const layouts = ['rows', onCuda ? 'tiles' : 'panels']
 const V = 70
 
@@ -51,6 +52,24 @@ describe.each(cases)('embedding from $layout of $type', ({ type, layout }) => {
     const graph = embeddingGraph(kept.length, layout, kept)
     for (const [program, isa] of graph.programs({ dtype: type })) {
       expect(difference(program.run({ tokens: Int32Array.of(0) }).y, kept), isa).toBe('')
+    }
+  })
+})
+
+const blockCases = blockTypes.flatMap((type) => layouts.map((layout) => ({ type, layout })))
+
+describe.each(blockCases)('embedding from $layout of $type', ({ type, layout }) => {
+  it.each(columnCounts)('dequantises rows of %i columns', (C) => {
+    const table = roundToBlocks(type, randomNumbers(C, V * C), C)
+    const graph = embeddingGraph(C, layout, table)
+    for (const [program, isa] of graph.programs({ storedTypes: () => type, threads: 3, maxTokens: 133 })) {
+      expect(program.graph.values.find(({ name }) => name === 'wte.weight')).toMatchObject({
+        layout,
+        dtype: type,
+      })
+      const tokens = Int32Array.from({ length: 133 }, (_, n) => (n * 37) % V)
+      const expected = Array.from(tokens, (id) => [...table.subarray(id * C, (id + 1) * C)]).flat()
+      expect(difference(program.run({ tokens }).y, expected), isa).toBe('')
     }
   })
 })

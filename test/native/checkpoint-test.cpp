@@ -12,6 +12,7 @@ void safetensors_ranges_tests();
 void convert_tests();
 void load_tests();
 void store_tests();
+void blocks_tests();
 void device_store_tests();
 }  // namespace kvasir::test
 
@@ -24,6 +25,7 @@ int main(int count, char** arguments) {
   convert_tests();
   load_tests();
   store_tests();
+  blocks_tests();
   device_store_tests();
   return finish();
 }
