@@ -10,15 +10,14 @@ const rounds = 7
 const promptTokens = 512
 const decodePrompt = 8
 const decodeTokens = 64
-const bytesOf = { f32: 4, f16: 2, bf16: 2 }
 // Logits against float64, root mean square, relative to their spread.
-const tolerance = { f32: 2e-5, f16: 2e-3, bf16: 2e-2 }
+const tolerance = { f32: 2e-5, f16: 2e-3, bf16: 2e-2, q8: 3e-2, q4: 0.2 }
 
 const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 7919 + 11) % config.vocab_size)
 
 /** @param {{ dtypes?: string[], threads?: number }} options */
 export async function benchModels({
-  dtypes = ['f32', 'bf16', 'f16'],
+  dtypes = ['f32', 'bf16', 'q8', 'q4'],
   threads = addon().cpuInfo().processors,
 } = {}) {
   const folder = gpt2Checkpoint()
@@ -34,7 +33,7 @@ export async function benchModels({
   for (let round = 0; round < rounds; round++) {
     for (const [dtype, figures] of models) await measure(figures, dtype, probe)
   }
-  const rows = [['weights', 'decode tok/s', 'of read bandwidth', 'prefill tok/s', 'of FMA rate']]
+  const rows = [['weights', 'decode tok/s', 'of read bandwidth', 'prefill tok/s', 'of arithmetic rate']]
   for (const [dtype, { decode, prefill, decodeShare, prefillShare, model }] of models) {
     rows.push([dtype, spread(decode), percent(decodeShare), spread(prefill, 0), percent(prefillShare)])
     await model.dispose()
@@ -85,15 +84,17 @@ async function measure(figures, dtype, probe) {
     decodeTokens / ((await model.complete(prompt.slice(0, decodePrompt), short)).usage.decodeMs / 1000)
   // Weights, and the keys and values of the context so far.
   const cached = 2 * L * C * 4 * (decodePrompt + decodeTokens / 2)
-  const bytes = (layers + head) * bytesOf[dtype] + cached
+  const bytes = model.info.weightBytes + cached
   figures.decode.push(decode)
   figures.decodeShare.push((bytes * decode) / bandwidth)
 
-  const rate = probe.probeFma()
+  // Matrix products of blocks are of bytes; attention's, and those of floats, of f32.
+  const f32Rate = probe.probeArithmetic('f32')
+  const linearRate = dtype === 'q8' || dtype === 'q4' ? probe.probeArithmetic('int8') : f32Rate
   const prefill = promptTokens / ((await model.complete(prompt, { maxTokens: 1 })).usage.prefillMs / 1000)
   // Attention's useful work: a query of position p meets p + 1 keys, in scores and in values.
   const attention = 2 * L * C * promptTokens * (promptTokens + 1)
-  const work = 2 * (layers * promptTokens + head) + attention
+  const least = (2 * (layers * promptTokens + head)) / linearRate + attention / f32Rate
   figures.prefill.push(prefill)
-  figures.prefillShare.push(((work / promptTokens) * prefill) / rate)
+  figures.prefillShare.push((least / promptTokens) * prefill)
 }

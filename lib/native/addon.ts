@@ -61,8 +61,8 @@ export interface Backend {
   readonly threads: number
   /** Bytes that can still be taken for weights. */
   availableMemory(): number
-  /** Floating-point operations a second that the threads reach on registers; for benchmarks. */
-  probeFma(): number
+  /** Operations a second that the threads reach on registers, a multiply-add being two; for benchmarks. */
+  probeArithmetic(type: 'f32' | 'bf16' | 'int8'): number
   /** Bytes a second that the threads read from `bytes` of memory; for benchmarks. */
   probeRead(bytes: number): number
   dispose(): void

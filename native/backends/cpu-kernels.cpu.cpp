@@ -15,7 +15,7 @@ GatherRowsKernel gather_rows;
 KvAppendKernel kv_append;
 LayerNormKernel layer_norm;
 LinearKernel linear;
-ProbeFmaKernel probe_fma;
+ProbeArithmeticKernel probe_arithmetic;
 ProbeReadKernel probe_read;
 RmsNormKernel rms_norm;
 RopeKernel rope;
@@ -35,7 +35,7 @@ const CpuKernels kCpuKernels = {
     kv_append,
     layer_norm,
     linear,
-    probe_fma,
+    probe_arithmetic,
     probe_read,
     rms_norm,
     rope,

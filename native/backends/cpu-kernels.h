@@ -31,7 +31,7 @@ struct CpuKernels {
   KvAppendKernel& kv_append;
   LayerNormKernel& layer_norm;
   LinearKernel& linear;
-  ProbeFmaKernel& probe_fma;
+  ProbeArithmeticKernel& probe_arithmetic;
   ProbeReadKernel& probe_read;
   RmsNormKernel& rms_norm;
   RopeKernel& rope;

@@ -131,11 +131,12 @@ double seconds_of(const F& body) {
 
 }  // namespace
 
-double CpuBackend::probe_fma() {
+double CpuBackend::probe_arithmetic(Arithmetic arithmetic) {
   Execution execution{pool_, nullptr, nullptr};
-  kernels_.probe_fma(execution, 1 << 16);
+  kernels_.probe_arithmetic(execution, arithmetic, 1 << 16);
   int64_t operations = 0;
-  double seconds = seconds_of([&] { operations = kernels_.probe_fma(execution, 1 << 22); });
+  double seconds =
+      seconds_of([&] { operations = kernels_.probe_arithmetic(execution, arithmetic, 1 << 22); });
   return static_cast<double>(operations) / seconds;
 }
 
@@ -146,7 +147,7 @@ double CpuBackend::probe_read(int64_t bytes) {
     throw Error(ErrorKind::kOutOfMemory, "probeRead: " + std::to_string(bytes) + " bytes are not available");
   std::byte* memory = allocate(bytes);
   std::memset(memory, 1, static_cast<size_t>(bytes));
-  Execution execution{pool_, nullptr, nullptr};
+  Execution execution{pool_, nullptr, nullptr, platform::cpu_features().intel};
   kernels_.probe_read(execution, memory, bytes);
   double seconds = seconds_of([&] { kernels_.probe_read(execution, memory, bytes); });
   release(memory, bytes);

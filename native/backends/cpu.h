@@ -23,7 +23,7 @@ class CpuBackend : public Backend {
 
   // Peak rates of this processor's threads, as the kernels' own loads and multiply-adds reach them: floating-point
   // operations a second, and bytes a second over `bytes` of memory that is read once before.
-  double probe_fma();
+  double probe_arithmetic(Arithmetic arithmetic);
   double probe_read(int64_t bytes);
 
   const DeviceRules& rules() const override;

@@ -25,7 +25,7 @@ class BackendHandle : public Handle<BackendHandle, Backend> {
   static Napi::Value isa(const Napi::CallbackInfo& info);
   static Napi::Value name(const Napi::CallbackInfo& info);
   static Napi::Value threads(const Napi::CallbackInfo& info);
-  Napi::Value probe_fma(const Napi::CallbackInfo& info);
+  Napi::Value probe_arithmetic(const Napi::CallbackInfo& info);
   Napi::Value probe_read(const Napi::CallbackInfo& info);
   Napi::Value available_memory(const Napi::CallbackInfo& info);
   std::shared_ptr<CpuBackend> cpu() const;

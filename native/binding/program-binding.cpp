@@ -38,7 +38,7 @@ void BackendHandle::define(Napi::Env env, Napi::Object exports) {
                DefineClass(env, kName,
                            {property<&BackendHandle::isa>("isa"), property<&BackendHandle::name>("name"),
                             property<&BackendHandle::threads>("threads"),
-                            InstanceMethod("probeFma", &BackendHandle::probe_fma),
+                            InstanceMethod("probeArithmetic", &BackendHandle::probe_arithmetic),
                             InstanceMethod("probeRead", &BackendHandle::probe_read),
                             InstanceMethod("availableMemory", &BackendHandle::available_memory),
                             InstanceMethod("dispose", &BackendHandle::dispose)}),
@@ -75,8 +75,16 @@ std::shared_ptr<CpuBackend> BackendHandle::cpu() const {
   return backend;
 }
 
-Napi::Value BackendHandle::probe_fma(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), cpu()->probe_fma()); });
+Napi::Value BackendHandle::probe_arithmetic(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const std::string type = string_of(info[0], "probeArithmetic: type");
+    if (type != "f32" && type != "bf16" && type != "int8")
+      throw Error(ErrorKind::kInvalidValue, "probeArithmetic: type must be f32, bf16 or int8, got " + type);
+    const Arithmetic arithmetic = type == "int8"   ? Arithmetic::kInt8
+                                  : type == "bf16" ? Arithmetic::kBF16
+                                                   : Arithmetic::kF32;
+    return Napi::Number::New(info.Env(), cpu()->probe_arithmetic(arithmetic));
+  });
 }
 
 Napi::Value BackendHandle::probe_read(const Napi::CallbackInfo& info) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "checkpoint/convert.h"
 
@@ -11,14 +12,24 @@ namespace {
 constexpr int kColumns = static_cast<int>(kBlockColumns);
 constexpr float kMostF16 = 65504;
 
-float from_f16(uint16_t bits) { return Element<DType::kF16>::to_f32(bits); }
+// One at a time, the branches of convert.h's formulas that are not taken cost more than the rest.
+float from_f16(uint16_t bits) {
+  const int32_t exponent = bits & 0x7C00, magnitude = bits & 0x7FFF;
+  const float x = exponent == 0 ? static_cast<float>(magnitude) * 0x1p-24f
+                                : f32_of_bits((magnitude << 13) + (112 << 23));
+  return bits & 0x8000 ? -x : x;
+}
 
-// The smallest f16 that is not below x, and the largest that is not above; infinity where x is too large.
+// The smallest finite f16 that is not below x, and the largest that is not above; |x| is at most kMostF16.
 uint16_t round_up_f16(float x) {
-  const uint16_t bits = Element<DType::kF16>::from_f32(x);
-  if (from_f16(bits) >= x) return bits;
-  // Away from zero for positive numbers, towards it for negative ones; -0 is followed by the smallest positive.
-  return bits == 0x8000 ? 1 : static_cast<uint16_t>(bits & 0x8000 ? bits - 1 : bits + 1);
+  const int32_t bits = bits_of_f32(x), magnitude = bits & 0x7FFFFFFF;
+  const bool negative = bits < 0;
+  const auto sign = static_cast<uint16_t>(negative ? 0x8000 : 0);
+  if (magnitude >= 113 << 23)
+    return static_cast<uint16_t>(sign | (magnitude - (112 << 23) + (negative ? 0 : 0x1FFF)) >> 13);
+  const float units = f32_of_bits(magnitude) * 0x1p24f;  // of subnormal numbers
+  const auto whole = static_cast<int32_t>(units);
+  return static_cast<uint16_t>(sign | (whole + (!negative && static_cast<float>(whole) < units)));
 }
 uint16_t round_down_f16(float x) { return static_cast<uint16_t>(round_up_f16(-x) ^ 0x8000); }
 
@@ -32,51 +43,61 @@ int32_t most_bits(const float* x) {
   return most;
 }
 
-// The sum of term(i) over a block's numbers, in eight parts, which the compiler makes vectors of.
-template <typename Term>
-float sum(const Term& term) {
-  constexpr int kParts = 8;
-  float parts[kParts] = {};
-  for (int i = 0; i < kColumns; i += kParts)
-    for (int j = 0; j < kParts; j++) parts[j] += term(i + j);
-  return ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7]));
+// Four numbers in a register.
+using Four [[gnu::vector_size(16)]] = float;
+constexpr int kFours = kColumns / 4;
+
+Four load(const float* x) {
+  Four numbers;
+  std::memcpy(&numbers, x, sizeof numbers);
+  return numbers;
 }
 
-// How a block's numbers are held: number = scale * u + min, u from 0 to 15.
+float sum(Four x) { return (x[0] + x[1]) + (x[2] + x[3]); }
+
+// A block's numbers on a grid: x about scale * u + min, u from 0 to 15.
 struct Grid {
   uint16_t scale_bits, min_bits;
   float scale, min;
+  Four u[kFours];
+  float error;                  // the sum of squares
+  float sum_u, sum_uu, sum_ux;  // for least squares
 
-  Grid(float wanted_scale, float wanted_min)
+  Grid(const float* x, float wanted_scale, float wanted_min)
       : scale_bits(round_up_f16(wanted_scale)),
         min_bits(round_down_f16(wanted_min)),
         scale(from_f16(scale_bits)),
-        min(from_f16(min_bits)) {}
-
-  // Writes each number's u, as a float, and returns the squared error.
-  float fit(const float* x, float* u) const {
+        min(from_f16(min_bits)) {
     const float inverse = scale > 0 ? 1 / scale : 0;
-    for (int i = 0; i < kColumns; i++) {
-      const float place = ((x[i] - min) * inverse + kMagic) - kMagic;
-      u[i] = std::min(std::max(place, 0.0f), 15.0f);
+    const Four zero{}, most = zero + 15;
+    Four errors{}, us{}, uus{}, uxs{};
+    for (int i = 0; i < kFours; i++) {
+      const Four number = load(x + 4 * i);
+      Four place = ((number - min) * inverse + kMagic) - kMagic;
+      place = place > zero ? place : zero;
+      place = place < most ? place : most;
+      const Four error = scale * place + min - number;
+      errors += error * error;
+      us += place;
+      uus += place * place;
+      uxs += place * number;
+      u[i] = place;
     }
-    return sum([&](int i) {
-      const float error = scale * u[i] + min - x[i];
-      return error * error;
-    });
+    error = sum(errors);
+    sum_u = sum(us);
+    sum_uu = sum(uus);
+    sum_ux = sum(uxs);
   }
 };
 
-// Scale and min that give x the least squared error where its u are these.
-Grid least_squares(const float* x, const float* u, const Grid& fallback) {
-  const float sum_u = sum([&](int i) { return u[i]; }), sum_uu = sum([&](int i) { return u[i] * u[i]; });
-  const float sum_x = sum([&](int i) { return x[i]; }), sum_ux = sum([&](int i) { return u[i] * x[i]; });
-  const float determinant = kColumns * sum_uu - sum_u * sum_u;
-  if (!(determinant > 0)) return fallback;
-  const float scale = (kColumns * sum_ux - sum_u * sum_x) / determinant;
-  const float min = (sum_x - scale * sum_u) / kColumns;
-  if (!(scale > 0) || !std::isfinite(min)) return fallback;
-  return Grid(scale, min);
+// The grid whose scale and min give x the least squared error where its u are those of `grid`.
+Grid least_squares(const float* x, float sum_x, const Grid& grid) {
+  const float determinant = kColumns * grid.sum_uu - grid.sum_u * grid.sum_u;
+  if (!(determinant > 0)) return grid;
+  const float scale = (kColumns * grid.sum_ux - grid.sum_u * sum_x) / determinant;
+  const float min = (sum_x - scale * grid.sum_u) / kColumns;
+  if (!(scale > 0 && scale <= kMostF16 && std::fabs(min) <= kMostF16)) return grid;
+  return Grid(x, scale, min);
 }
 
 bool quantize_block(const float* x, Q8Block& out) {
@@ -92,6 +113,27 @@ bool quantize_block(const float* x, Q8Block& out) {
   return false;
 }
 
+// Ranges that leave out the outermost numbers round the many others less. The best is chosen at the end: a branch for
+// each would be guessed wrong half of the time, and what follows it could not be computed meanwhile.
+Grid improve(const float* x, float sum_x, float low, float high, const Grid& plain) {
+  constexpr int kRanges = 2, kRounds = 3;
+  struct Candidate {
+    float error, scale, min;
+  };
+  Candidate candidates[kRanges * kRounds];
+  for (int range = 0; range < kRanges; range++) {
+    const float inset = static_cast<float>(range) * 0.07f * (high - low);
+    Grid grid(x, (high - low - 2 * inset) / 15, low + inset);
+    for (int round = 0; round < kRounds; round++) {
+      grid = least_squares(x, sum_x, grid);
+      candidates[range * kRounds + round] = {grid.error, grid.scale, grid.min};
+    }
+  }
+  Candidate best{plain.error, plain.scale, plain.min};
+  for (const Candidate& candidate : candidates) best = candidate.error < best.error ? candidate : best;
+  return Grid(x, best.scale, best.min);
+}
+
 bool quantize_block(const float* x, Q4Block& out) {
   if (most_bits(x) > bits_of_f32(kMostF16)) {
     out = {};
@@ -99,28 +141,17 @@ bool quantize_block(const float* x, Q4Block& out) {
   }
   float low = x[0], high = x[0];
   for (int i = 1; i < kColumns; i++) low = std::min(low, x[i]), high = std::max(high, x[i]);
-  Grid best((high - low) / 15, low);
-  float best_u[kColumns];
-  float least = best.fit(x, best_u);
-  // Ranges that leave out the outermost numbers round the many others less.
-  for (int step = 0; step <= 5 && least > 0; step++) {
-    const float inset = static_cast<float>(step) * 0.04f * (high - low);
-    const Grid narrow((high - low - 2 * inset) / 15, low + inset);
-    float u[kColumns];
-    narrow.fit(x, u);
-    for (int round = 0; round < 2; round++) {
-      const Grid better = least_squares(x, u, narrow);
-      const float error = better.fit(x, u);
-      if (error >= least) continue;
-      least = error;
-      best = better;
-      std::copy_n(u, kColumns, best_u);
-    }
-  }
+  Grid best(x, (high - low) / 15, low);
+  float sum_x = 0;
+  for (int i = 0; i < kColumns; i++) sum_x += x[i];
+  if (best.error > 0) best = improve(x, sum_x, low, high, best);
   out.scale = best.scale_bits;
   out.min = best.min_bits;
-  for (int i = 0; i < kColumns / 2; i++)
-    out.q[i] = static_cast<uint8_t>(static_cast<int>(best_u[i]) | static_cast<int>(best_u[i + 16]) << 4);
+  for (int i = 0; i < kColumns / 2; i++) {
+    const int low_half = static_cast<int>(best.u[i / 4][i % 4]);
+    const int high_half = static_cast<int>(best.u[i / 4 + kFours / 2][i % 4]);
+    out.q[i] = static_cast<uint8_t>(low_half | high_half << 4);
+  }
   return false;
 }
 

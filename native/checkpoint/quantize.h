@@ -13,7 +13,7 @@ namespace kvasir {
 // Q8: the scale is the largest magnitude / 127. Blocks of GGUF's Q8_0 as its own quantiser makes them come out as they
 // went in.
 bool quantize(const float* numbers, int64_t blocks, Q8Block* out);
-// Q4: of several ranges, each improved by least squares, the one with the smallest squared error.
+// Q4: of a few ranges, each improved by least squares, the one with the smallest squared error.
 bool quantize(const float* numbers, int64_t blocks, Q4Block* out);
 
 void dequantize(const Q8Block* blocks, int64_t count, float* out);

@@ -71,7 +71,7 @@ describe('a program takes handles of their class alone', () => {
     for (const act of [
       () => own.backend.isa,
       () => own.backend.threads,
-      () => own.backend.probeFma(),
+      () => own.backend.probeArithmetic('f32'),
       () => own.store.bytes,
       () => own.store.checkComplete(),
       () => own.store.copyOut('wte.weight'),
