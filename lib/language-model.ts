@@ -21,7 +21,7 @@ import type {
   Usage,
   WeightDType,
 } from './engine/messages.js'
-import { weightTypes } from './engine/messages.js'
+import { cacheTypes, weightTypes } from './engine/messages.js'
 import { PieceQueue } from './engine/piece-queue.js'
 import { CheckpointError, invalidType, invalidValue } from './errors.js'
 import { modelFor } from './models/registry.js'
@@ -46,7 +46,10 @@ export interface LoadOptions {
    * embedding of tokens, are q8 then. A GGUF file's 4-bit types are kept as q4, its others as q8.
    */
   dtype?: WeightDType
-  /** How keys and values are cached; `auto` (the default): f32 on the CPU, on a GPU what it computes in. */
+  /**
+   * How keys and values are cached; `auto` (the default): f32 on the CPU, f16 there beside weights in blocks, on a GPU what
+   * it computes in. `q8`, on the CPU: 8 bits a number, a scale for each key and value.
+   */
   cacheDtype?: CacheDType
   /**
    * Tokens that decoding may run ahead of what you have seen, from 1 to 256; 1 on the CPU and 8 on a GPU by default.
@@ -146,7 +149,7 @@ function checkLoadOptions(where: string, options: LoadOptions): void {
   checkChoice(`${where}: device`, options.device, ['auto', 'cpu', 'cuda'])
   checkInteger(`${where}: deviceIndex`, options.deviceIndex, 0, 1023)
   checkChoice(`${where}: dtype`, options.dtype, weightTypes)
-  checkChoice(`${where}: cacheDtype`, options.cacheDtype, ['auto', 'f32', 'f16', 'bf16'])
+  checkChoice(`${where}: cacheDtype`, options.cacheDtype, cacheTypes)
   checkInteger(`${where}: lookahead`, options.lookahead, 1, 256)
   checkInteger(`${where}: threads`, options.threads, 1, 1024)
   checkInteger(`${where}: contextLength`, options.contextLength, 1, 2 ** 20 * 32)

@@ -2,7 +2,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { CacheDType, DeviceChoice, WeightDType } from '../engine/messages.js'
-import { weightTypes } from '../engine/messages.js'
+import { cacheTypes, weightTypes } from '../engine/messages.js'
 import { type LanguageModel, loadModel } from '../language-model.js'
 import { loadingProgress, UsageError } from './terminal.js'
 
@@ -40,7 +40,7 @@ export function withModelOptions(command: Command): Command {
     .addOption(new Option('--dtype <type>', 'how weights are held').choices(weightTypes).default('auto'))
     .addOption(
       new Option('--cache-dtype <type>', 'how keys and values are cached')
-        .choices(['auto', 'f32', 'f16', 'bf16'])
+        .choices(cacheTypes)
         .default('auto'),
     )
     .option(

@@ -1,5 +1,6 @@
 import { DeviceError, OutOfMemoryError } from '../errors.js'
 import type { DType, FloatType, Graph } from '../graph/graph.js'
+import { isBlocked } from '../graph/graph.js'
 import type { OptimizeOptions } from '../graph/passes/index.js'
 import type { Backend, BackendOptions, KvLayer, StepLimits } from '../native/addon.js'
 import { addon } from '../native/addon.js'
@@ -16,7 +17,7 @@ export interface DevicePlan {
   backend: BackendOptions
   options: OptimizeOptions
   activations: 'f32' | 'f16' | 'bf16'
-  cacheDtype: 'f32' | 'f16' | 'bf16'
+  cacheDtype: Exclude<CacheDType, 'auto'>
   lookahead: number
 }
 
@@ -32,7 +33,7 @@ export function devicePlans(setup: EngineSetup, storedTypes: (parameter: string)
     backend: { device: 'cpu', threads: setup.threads, isa: setup.isa },
     options: { dtype: setup.dtype, storedTypes },
     activations: 'f32',
-    cacheDtype: setup.cacheDtype === 'auto' ? 'f32' : setup.cacheDtype,
+    cacheDtype: cacheType(setup.cacheDtype, hasBlocks(setup, storedTypes) ? 'f16' : 'f32'),
     lookahead: setup.lookahead ?? defaultLookahead.cpu,
   })
   if (setup.device === 'cpu') return [cpu('')]
@@ -69,8 +70,15 @@ function computeType(
   return types.size === 1 && types.has('f16') ? 'f16' : 'bf16'
 }
 
-function cacheType(asked: CacheDType, activations: 'f32' | 'f16' | 'bf16'): 'f32' | 'f16' | 'bf16' {
-  return asked === 'auto' ? activations : asked
+/** Whether matrices are held in blocks. */
+function hasBlocks(setup: EngineSetup, storedTypes: (parameter: string) => DType): boolean {
+  if (setup.dtype !== 'auto') return isBlocked(setup.dtype)
+  const parts = setup.graph.values.flatMap((value) => value.parts ?? [])
+  return parts.some(({ parameter }) => isBlocked(storedTypes(parameter)))
+}
+
+function cacheType(asked: CacheDType, automatic: FloatType): Exclude<CacheDType, 'auto'> {
+  return asked === 'auto' ? automatic : asked
 }
 
 /** What a program of this graph, with its weights and its cache, takes on the device. */

@@ -6,8 +6,9 @@ import type { TransferredError } from './error-transfer.js'
 
 export const weightTypes = ['auto', 'f32', 'f16', 'bf16', 'q8', 'q4'] as const
 export type WeightDType = (typeof weightTypes)[number]
-/** `auto`: f32 on the CPU, the type that the device computes in on CUDA. */
-export type CacheDType = 'auto' | 'f32' | 'f16' | 'bf16'
+export const cacheTypes = ['auto', 'f32', 'f16', 'bf16', 'q8'] as const
+/** `auto`: on the CPU f32, and f16 beside weights in blocks; on CUDA the type that it computes in. */
+export type CacheDType = (typeof cacheTypes)[number]
 export type DeviceChoice = 'auto' | 'cpu' | 'cuda'
 export type DeviceKind = Exclude<DeviceChoice, 'auto'>
 

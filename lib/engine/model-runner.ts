@@ -5,7 +5,7 @@ import { toNativeProgram } from '../graph/native-program.js'
 import { optimize, withProbabilities, withSampling } from '../graph/passes/index.js'
 import type { Backend, KvCache, KvLayer, Program, StepLimits, WeightStore } from '../native/addon.js'
 import { addon } from '../native/addon.js'
-import type { SamplingOptions } from './messages.js'
+import type { CacheDType, SamplingOptions } from './messages.js'
 
 /** Tokens of a prompt that one step takes; longer prompts take several. */
 const prefillTokens = 512
@@ -24,7 +24,7 @@ export interface RunnerSetup {
   layers: KvLayer[]
   vocabSize: number
   contextLength: number
-  cacheDtype: 'f32' | 'f16' | 'bf16'
+  cacheDtype: Exclude<CacheDType, 'auto'>
   /** Steps that decoding may run at once. */
   lookahead: number
 }

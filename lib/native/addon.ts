@@ -174,7 +174,7 @@ export interface KvLayer {
 export interface CacheOptions {
   layers: KvLayer[]
   numBlocks: number
-  dtype: 'f32' | 'f16' | 'bf16'
+  dtype: 'f32' | 'f16' | 'bf16' | 'q8'
 }
 
 interface Addon {

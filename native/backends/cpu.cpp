@@ -116,7 +116,11 @@ CpuBackend::CpuBackend(int num_threads, const std::string& isa)
 
 const DeviceRules& CpuBackend::rules() const {
   static const DeviceRules kRules = {
-      Layout::kPanels, KeyLayout::kByChannel, {DType::kF32}, {DType::kF32, DType::kBF16}, false};
+      Layout::kPanels,
+      KeyLayout::kByChannel,
+      {DType::kF32},
+      {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8},
+      false};
   return kRules;
 }
 

@@ -6,8 +6,9 @@ import type { Chunk, Heads } from './attention-graph.js'
 import { attentionGraph, pagedStep, randomHeads, shuffledBlocks } from './attention-graph.js'
 import type { KernelGraph } from './kernel-graph.js'
 import { rowsOf } from './kernel-graph.js'
+import type { CacheType } from './native-program.js'
 import { caches, isas, onCuda, threadCounts } from './native-program.js'
-import { difference, nmse, roundTo } from './numbers.js'
+import { difference, nmse, roundToCache } from './numbers.js'
 
 const alibi = (heads: number) => Array.from({ length: heads }, (_, h) => 2 ** (-8 * ((h + 1) / heads)))
 
@@ -91,25 +92,29 @@ describe('attention', () => {
     }
   })
 
-  it.skipIf(onCuda).each(named)(
-    'with a cache in bf16 adds to its rounding almost nothing, for %s',
-    (_, options) => {
+  const rounding = (['bf16', 'f16', 'q8'] as const).flatMap((type) =>
+    named.map(([name, options]) => [type, name, options] as const),
+  )
+  it.skipIf(onCuda).each(rounding)(
+    'with a cache in %s adds to its rounding almost nothing, for %s',
+    (cacheDtype, _, options) => {
       const heads = randomHeads(options.headSize + 1, mixedTokens, options)
-      const rounded: Heads = { ...heads, k: roundTo('bf16', heads.k), v: roundTo('bf16', heads.v) }
+      const round = (numbers: Float32Array) => roundToCache(cacheDtype, numbers, options.headSize)
+      const rounded: Heads = { ...heads, k: round(heads.k), v: round(heads.v) }
       const steps = mixedSteps(options.headSize)
       const exact = attentionGraph(heads, options)
       const plain = attentionGraph(rounded, options)
       const [truth, plainTruth] = [exact.interpreter(), plain.interpreter()]
       const expected = steps.map((step) => ({ exact: truth.run(step).y, plain: plainTruth.run(step).y }))
-      for (const [program, isa] of exact.programs({ cacheDtype: 'bf16', threads: 2, maxTokens: 110 })) {
-        using ofRounded = plain.program({ isa, cacheDtype: 'bf16', threads: 2, maxTokens: 110 })
+      for (const [program, isa] of exact.programs({ cacheDtype, threads: 2, maxTokens: 110 })) {
+        using ofRounded = plain.program({ isa, cacheDtype, threads: 2, maxTokens: 110 })
         steps.forEach((step, i) => {
           const { y } = program.run(step)
           const ofRounding = nmse(expected[i].plain, expected[i].exact)
           expect(nmse(y, expected[i].exact), `${isa}, step ${i}`).toBeLessThanOrEqual(1.01 * ofRounding)
           expect(nmse(y, expected[i].plain), `${isa}, step ${i}`).toBeLessThan(1e-12)
-          // What bf16 holds already is stored as it is.
-          expect(difference(ofRounded.run(step).y, y), `${isa}, step ${i}`).toBe('')
+          // What 16 bits hold already is stored as it is; a scale of 8 bits may be another one.
+          if (cacheDtype !== 'q8') expect(difference(ofRounded.run(step).y, y), `${isa}, step ${i}`).toBe('')
         })
       }
     },
@@ -132,10 +137,12 @@ function runAll(graph: KernelGraph, steps: readonly StepInputs[], options: objec
 }
 
 describe('a prompt in chunks has the bits of the whole prompt', () => {
-  const cases: { options: AttentionOptions; cacheDtype: 'f32' | 'bf16' }[] = [
+  const cases: { options: AttentionOptions; cacheDtype: CacheType }[] = [
     { options: shape(2, 2, 16), cacheDtype: 'f32' },
     { options: shape(4, 2, 17, { window: 40, slopes: alibi(4), softcap: 4 }), cacheDtype: 'f32' },
     { options: shape(5, 1, 64), cacheDtype: 'bf16' },
+    { options: shape(3, 3, 33), cacheDtype: 'f16' },
+    { options: shape(4, 1, 17, { window: 70, softcap: 9 }), cacheDtype: 'q8' },
     { options: shape(2, 1, 40, { window: 129, slopes: alibi(2) }), cacheDtype: 'bf16' },
   ]
   const namedCases = cases
@@ -264,7 +271,7 @@ describe('attention at the edges', () => {
     const heads = randomHeads(6, 70, options, 100)
     const graph = attentionGraph(heads, options)
     for (const cacheDtype of caches) {
-      const values = roundTo(cacheDtype, heads.v)
+      const values = roundToCache(cacheDtype, heads.v, 21)
       const expected = Array.from({ length: 70 * 84 }, (_, i) => {
         const [n, h, d] = [Math.floor(i / 84), Math.floor((i % 84) / 21), i % 21]
         return values[n * 42 + Math.floor(h / 2) * 21 + d]

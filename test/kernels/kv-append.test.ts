@@ -3,7 +3,7 @@ import type { ValueId } from '#kvasir/graph/graph.js'
 import { pagedStep, shuffledBlocks } from './attention-graph.js'
 import { KernelGraph } from './kernel-graph.js'
 import { caches, isas, threadCounts } from './native-program.js'
-import { difference, extremes, nmse, randomNumbers, roundTo } from './numbers.js'
+import { difference, extremes, nmse, randomNumbers, roundToCache } from './numbers.js'
 
 const cacheTypes = caches
 
@@ -31,7 +31,7 @@ describe.each(cacheTypes)('kv-append, values in %s', (cacheDtype) => {
   ])('keeps %i heads of %i in random blocks', (kvHeads, headSize) => {
     const [columns, total] = [kvHeads * headSize, 150]
     const v = randomNumbers(headSize, total * columns, 1e3)
-    const stored = roundTo(cacheDtype, v)
+    const stored = roundToCache(cacheDtype, v, headSize)
     for (const window of [1, 2, 33, 200]) {
       const graph = oldestValue(v, kvHeads, headSize, window)
       for (const [program, isa] of graph.programs({ cacheDtype, threads: 3, maxTokens: total })) {
@@ -52,7 +52,7 @@ describe.each(cacheTypes)('kv-append, values in %s', (cacheDtype) => {
     }
   })
 
-  it('keeps extreme numbers, rounded to the nearest', () => {
+  it.skipIf(cacheDtype === 'q8')('keeps extreme numbers, rounded to the nearest', () => {
     const ties = [
       1 + 2 ** -8,
       1 + 3 * 2 ** -8,
@@ -69,7 +69,7 @@ describe.each(cacheTypes)('kv-append, values in %s', (cacheDtype) => {
     for (const [program, isa] of graph.programs({ cacheDtype })) {
       const { y } = program.run(pagedStep([{ first: 0, start: 0, count: 1, blocks: [3] }]))
       // Above the largest bf16 comes infinity; a sum that begins with 0 is 0, not -0.
-      const rounded = roundTo(cacheDtype, v).map((x) =>
+      const rounded = roundToCache(cacheDtype, v, v.length).map((x) =>
         cacheDtype === 'bf16' && Math.abs(x) > 3.3961775e38 ? x * 2 : x,
       )
       expect(
@@ -86,7 +86,7 @@ describe.each(cacheTypes)('kv-append, values in %s', (cacheDtype) => {
     // Eight sequences in neighbouring blocks; each then reads its own.
     const [columns, length] = [2 * 24, 41]
     const v = randomNumbers(5, 8 * 64 * columns)
-    const stored = roundTo(cacheDtype, v)
+    const stored = roundToCache(cacheDtype, v, 24)
     const graph = oldestValue(v, 2, 24, length)
     for (const [program, isa] of graph.programs({
       cacheDtype,

@@ -23,7 +23,8 @@ export function threadCounts(...counts: number[]): number[] {
 }
 
 /** Whether a device of `isa` keeps keys and values in another type than f32, which it computes in here. */
-export const caches: ('f32' | 'bf16')[] = onCuda ? ['f32'] : ['f32', 'bf16']
+export type CacheType = 'f32' | 'bf16' | 'f16' | 'q8'
+export const caches: CacheType[] = onCuda ? ['f32'] : ['f32', 'bf16', 'f16', 'q8']
 
 function backendOptions(isa: string | undefined, threads: number): BackendOptions {
   if (!onCuda) return { device: 'cpu', threads, isa }
@@ -33,7 +34,7 @@ function backendOptions(isa: string | undefined, threads: number): BackendOption
 export interface NativeOptions extends OptimizeOptions {
   isa?: string
   threads?: number
-  cacheDtype?: 'f32' | 'f16' | 'bf16'
+  cacheDtype?: CacheType
   numBlocks?: number
   maxTokens?: number
   /** Guards around every result and NaN in it before a step; on by default. */

@@ -47,6 +47,27 @@ export function roundTo(type: WeightType, numbers: ArrayLike<number>): Float32Ar
   })
 }
 
+/** Keys or values, one of `size` numbers after another, as a cache of a type holds them. */
+export function roundToCache(type: WeightType | 'q8', numbers: Float32Array, size: number): Float32Array {
+  if (type === 'f16') {
+    return roundTo(
+      type,
+      numbers.map((x) => (Number.isFinite(x) ? Math.min(65504, Math.max(-65504, x)) : x)),
+    )
+  }
+  if (type !== 'q8') return roundTo(type, numbers)
+  const rounded = Float32Array.from(numbers)
+  for (let i = 0; i < rounded.length; i += size) {
+    const vector = rounded.subarray(i, i + size)
+    const scale = Math.fround(vector.reduce((most, x) => Math.max(most, Math.abs(x)), 0) / 127)
+    const inverse = scale > 0 ? Math.fround(1 / scale) : 0
+    vector.forEach((x, j) => {
+      vector[j] = scale * roundHalfEven(Math.fround(x * inverse))
+    })
+  }
+  return rounded
+}
+
 /** The smallest f16 that is not below x. */
 function roundUpToF16(x: number): number {
   const [nearest] = roundTo('f16', [x])

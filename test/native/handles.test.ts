@@ -178,7 +178,7 @@ describe('KvCache', () => {
     ]) {
       fixture.expectRefused(make({ layers: [layer] }), value)
     }
-    for (const dtype of ['f16', 'i32', 'f64', '']) fixture.expectRefused(make({ dtype }), 'ERR_DTYPE')
+    for (const dtype of ['q4', 'i32', 'f64', '']) fixture.expectRefused(make({ dtype }), 'ERR_DTYPE')
     fixture.expectRefused(make({ dtype: undefined }), type)
     expect(make({ layers: [] })().bytes).toBe(0)
   })

@@ -12,9 +12,11 @@
 // first has too few line buffers to hide the latency (decode: 0.4 of the read bandwidth with them, 0.9
 // without).
 
+#include <type_traits>
 #include <utility>
 
 #include "kernels/attention/lane-order.cpu.h"
+#include "kernels/kv-append/cache-element.cpu.h"
 #include "kernels/kv-append/kv-cache.h"
 
 namespace kvasir::KVASIR_ISA {
@@ -37,27 +39,28 @@ constexpr int kGroupRows = 6, kWideRows = 2;
 constexpr int kGroupRows = 4, kWideRows = 2;
 #endif
 
-template <int kVectors>
-static inline void load_columns(const float* p, Vec (&columns)[kVectors]) {
+template <typename T, int kVectors>
+static inline void load_columns(const T* p, Vec (&columns)[kVectors]) {
 #pragma GCC unroll 32
-  for (int v = 0; v < kVectors; v++) columns[v] = load(p + v * kWidth);
+  for (int v = 0; v < kVectors; v++) columns[v] = load_elements(p + v * kWidth);
 }
 
 // Pairs of vectors hold even and odd columns, until in_column_order.
 template <int kVectors>
-static inline void load_columns(const uint16_t* p, Vec (&columns)[kVectors]) {
+static inline void load_columns(const BF16Element* p, Vec (&columns)[kVectors]) {
   static_assert(kVectors == 1 || kVectors % 2 == 0);
   if constexpr (kVectors == 1) {
-    columns[0] = load_bf16(p);
+    columns[0] = load_elements(p);
   } else {
+    const uint16_t* bits = reinterpret_cast<const uint16_t*>(p);
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; v += 2) load_bf16_pairs(p + v * kWidth, columns[v], columns[v + 1]);
+    for (int v = 0; v < kVectors; v += 2) load_bf16_pairs(bits + v * kWidth, columns[v], columns[v + 1]);
   }
 }
 
 template <typename T, int kRows, int kVectors>
 static inline void in_loaded_order(Vec (&sums)[kRows][kVectors]) {
-  if constexpr (sizeof(T) == 2 && kVectors > 1) {
+  if constexpr (std::is_same_v<T, BF16Element> && kVectors > 1) {
 #pragma GCC unroll 32
     for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
@@ -67,7 +70,7 @@ static inline void in_loaded_order(Vec (&sums)[kRows][kVectors]) {
 
 template <typename T, int kRows, int kVectors>
 static inline void in_column_order(Vec (&sums)[kRows][kVectors]) {
-  if constexpr (sizeof(T) == 2 && kVectors > 1) {
+  if constexpr (std::is_same_v<T, BF16Element> && kVectors > 1) {
 #pragma GCC unroll 32
     for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
@@ -104,6 +107,7 @@ struct ScoreProduct {
   const T* keys;   // (D,kBlockTokens)
   const T* ahead;  // what to prefetch
   float* scores;   // (rows,kBlockTokens), rows kKeyTile apart
+  const float* scales;  // (kBlockTokens,): of int8 keys
   int64_t D;
 };
 
@@ -136,7 +140,11 @@ static inline void score_slice(const ScoreProduct<T>& s, int64_t column) {
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; v++) store(s.scores + r * kKeyTile + column + v * kWidth, sums[r][v]);
+    for (int v = 0; v < kVectors; v++) {
+      Vec score = sums[r][v];
+      if constexpr (std::is_same_v<T, Int8Element>) score = score * load(s.scales + column + v * kWidth);
+      store(s.scores + r * kKeyTile + column + v * kWidth, score);
+    }
 }
 
 template <typename T, int kRows, int kVectors>

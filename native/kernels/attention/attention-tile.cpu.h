@@ -118,6 +118,7 @@ struct KeyBlocks {
   // In the order they are read: keys of each block, values of each, keys after the tile. What is prefetched
   // beside a piece is the one kPiecesAhead after it.
   const T* pieces[2 * kTileBlocks + kPiecesAhead];
+  const float *key_scales[kTileBlocks], *value_scales[kTileBlocks];  // of int8
 
   int64_t block_start(int64_t i) const { return (begin / kBlockTokens + i) * kBlockTokens; }
   const T* keys(int64_t i) const { return pieces[i]; }
@@ -137,8 +138,11 @@ static KeyBlocks<T> key_blocks(const Attention& a, const QueryTile& tile, int64_
   const int64_t first_block = blocks.begin / kBlockTokens, last_block = (last - 1) / kBlockTokens;
   blocks.count = (blocks.end - 1) / kBlockTokens + 1 - first_block;
   const T** piece = blocks.pieces;
-  for (int64_t i = 0; i < blocks.count; i++)
+  for (int64_t i = 0; i < blocks.count; i++) {
     *piece++ = reinterpret_cast<const T*>(a.cache.keys(table[first_block + i], tile.head));
+    blocks.key_scales[i] = a.cache.key_scales(table[first_block + i], tile.head);
+    blocks.value_scales[i] = a.cache.value_scales(table[first_block + i], tile.head);
+  }
   for (int64_t i = 0; i < blocks.count; i++)
     *piece++ = reinterpret_cast<const T*>(a.cache.values(table[first_block + i], tile.head));
   for (int64_t i = 0; i < kPiecesAhead; i++) {
@@ -158,7 +162,8 @@ static void form_scores(const Attention& a, const QueryTile& tile, const KeyBloc
       if (scratch.last[row + rows - 1] <= start || scratch.first[row] >= start + kBlockTokens) continue;
       const ScoreProduct<T> product{scratch.q + row * KvCacheLayer::padded(a.D), blocks.keys(i),
                                     blocks.ahead_of_keys(i),
-                                    scratch.p + row * kKeyTile + (start - blocks.start), a.D};
+                                    scratch.p + row * kKeyTile + (start - blocks.start),
+                                    blocks.key_scales[i], a.D};
       kProductKernels<T>.scores[rows - 1](product);
     }
   }
@@ -183,6 +188,17 @@ static void form_weights(const ScoreRule& rule, ScoreRow s, int64_t start, int64
   sums.maximum[row] = maximum;
 }
 
+// Weights of int8 values take their scales.
+template <typename T>
+static void scale_weights(const KeyBlocks<T>& blocks, int64_t row, int64_t rows, TileScratch& scratch) {
+  for (int64_t i = 0; i < blocks.count; i++) {
+    float* p = scratch.p + row * kKeyTile + (blocks.block_start(i) - blocks.start);
+    for (int64_t r = 0; r < rows; r++, p += kKeyTile)
+      for (int64_t j = 0; j < kBlockTokens; j += kWidth)
+        store(p + j, load(p + j) * load(blocks.value_scales[i] + j));
+  }
+}
+
 template <typename T>
 static void add_key_tile(const Attention& a, const QueryTile& tile, const ScoreRule& rule,
                          const KeyBlocks<T>& blocks, TileScratch& scratch, const RowSums& sums) {
@@ -196,6 +212,7 @@ static void add_key_tile(const Attention& a, const QueryTile& tile, const ScoreR
     const ScoreRow range{nullptr, first / kWidth * kWidth, (last + kWidth - 1) / kWidth * kWidth, 0, 0};
     for (int64_t r = row; r < row + rows; r++) form_weights(rule, range, start, r, scratch, sums);
 
+    if constexpr (std::is_same_v<T, Int8Element>) scale_weights(blocks, row, rows, scratch);
     ValueProduct<T> product{scratch.p + row * kKeyTile, {},    {},   scratch.rescale + row,
                             sums.y + row * DP,          first, last, DP};
     for (int64_t i = 0; i < blocks.count; i++) {

@@ -106,10 +106,16 @@ Segments segments_of(const Attention& a, const QueryTile& tile) {
 
 void attend_segment(const Attention& a, const QueryTile& tile, const ScoreRule& rule, int64_t segment,
                     TileScratch& scratch, const RowSums& sums, const Execution& execution) {
-  if (a.cache.dtype == DType::kF32)
-    attend_segment<float>(a, tile, rule, segment, scratch, sums, execution);
-  else
-    attend_segment<uint16_t>(a, tile, rule, segment, scratch, sums, execution);
+  switch (a.cache.dtype) {
+    case DType::kF16:
+      return attend_segment<F16Element>(a, tile, rule, segment, scratch, sums, execution);
+    case DType::kBF16:
+      return attend_segment<BF16Element>(a, tile, rule, segment, scratch, sums, execution);
+    case DType::kQ8:
+      return attend_segment<Int8Element>(a, tile, rule, segment, scratch, sums, execution);
+    default:
+      return attend_segment<float>(a, tile, rule, segment, scratch, sums, execution);
+  }
 }
 
 void attend_tile(const Attention& a, const QueryTile& tile, const ScoreRule& rule, ThreadSpace& space,

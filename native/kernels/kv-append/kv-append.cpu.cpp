@@ -9,7 +9,10 @@
 
 #include "kernels/kv-append/kv-append.h"
 
+#include <type_traits>
+
 #include "device/cpu/parallel.h"
+#include "kernels/kv-append/cache-element.cpu.h"
 #include "kernels/rope/rotation.cpu.h"
 
 namespace kvasir::KVASIR_ISA {
@@ -27,21 +30,31 @@ struct Run {
   int64_t block, place;
 };
 
-void store_element(float* p, float x) { *p = x; }
-void store_element(uint16_t* p, float x) { *p = to_bf16(x); }
+// One key or value of `count` elements at a distance of `stride`; `scale` is where a type with scales keeps its own.
+template <typename T>
+void store_vector(const float* x, int64_t count, T* to, int64_t stride, float* scale) {
+  if constexpr (std::is_same_v<T, Int8Element>) {
+    *scale = int8_scale(x, count);
+    const float inverse = *scale >= 0x1p-100f ? 1 / *scale : 0;
+    for (int64_t i = 0; i < count; i++) store_rounded(to + i * stride, x[i], inverse);
+  } else {
+    for (int64_t i = 0; i < count; i++) store_element(to + i * stride, x[i]);
+  }
+}
 
 template <typename T>
 void append_keys(const KvAppend& a, const Run& run, int64_t head) {
   const int64_t D = a.cache.D;
   T* keys = reinterpret_cast<T*>(a.cache.keys(run.block, head)) + run.place;
+  float* scale = a.cache.key_scales(run.block, head) + run.place;
   float rotated[kMaxHeadSize];
-  for (int64_t n = run.begin; n < run.end; n++, keys++) {
+  for (int64_t n = run.begin; n < run.end; n++, keys++, scale++) {
     const float* k = floats(a.k) + n * a.k_stride + head * D;
     if (a.table != nullptr) {
       rotate_head(k, a.table + n * 2 * a.P, D, a.P, a.interleaved, rotated);
       k = rotated;
     }
-    for (int64_t d = 0; d < D; d++) store_element(keys + d * kBlockTokens, k[d]);
+    store_vector(k, D, keys, kBlockTokens, scale);
   }
 }
 
@@ -49,17 +62,32 @@ template <typename T>
 void append_values(const KvAppend& a, const Run& run, int64_t head) {
   const int64_t D = a.cache.D, DP = KvCacheLayer::padded(D);
   T* values = reinterpret_cast<T*>(a.cache.values(run.block, head)) + run.place * DP;
-  for (int64_t n = run.begin; n < run.end; n++, values += DP) {
-    const float* v = floats(a.v) + n * a.v_stride + head * D;
-    for (int64_t d = 0; d < D; d++) store_element(values + d, v[d]);
-    for (int64_t d = D; d < DP; d++) values[d] = 0;
+  float* scale = a.cache.value_scales(run.block, head) + run.place;
+  for (int64_t n = run.begin; n < run.end; n++, values += DP, scale++) {
+    store_vector(floats(a.v) + n * a.v_stride + head * D, D, values, 1, scale);
+    for (int64_t d = D; d < DP; d++) values[d] = {};
   }
 }
+
+using AppendRun = void(const KvAppend& a, const Run& run, int64_t head);
 
 template <typename T>
 void append_run(const KvAppend& a, const Run& run, int64_t head) {
   append_keys<T>(a, run, head);
   append_values<T>(a, run, head);
+}
+
+AppendRun* select_append(DType dtype) {
+  switch (dtype) {
+    case DType::kF16:
+      return append_run<F16Element>;
+    case DType::kBF16:
+      return append_run<BF16Element>;
+    case DType::kQ8:
+      return append_run<Int8Element>;
+    default:
+      return append_run<float>;
+  }
 }
 
 void rotate_queries(const KvAppend& a, const Run& run, int64_t head) {
@@ -110,6 +138,7 @@ void for_each_run(const StepTables& t, int64_t begin, int64_t end, const F& body
 void kv_append(const KvAppend& a, Execution& execution) {
   const StepTables& t = a.tables;
   const int64_t KH = a.cache.KH, chunks = (t.N + kBlockTokens - 1) / kBlockTokens;
+  AppendRun* append = select_append(a.cache.dtype);
   const int64_t elements = t.N * (2 * KH + (a.table != nullptr ? a.H : 0)) * a.cache.D;
   const int64_t grain = elements < kElementsForOneThread ? chunks * KH : 1;
   parallel_for(execution, chunks * KH, grain, [&](int64_t begin, int64_t end, int) {
@@ -117,10 +146,7 @@ void kv_append(const KvAppend& a, Execution& execution) {
       const int64_t head = i / chunks, first = i % chunks * kBlockTokens;
       const int64_t last = first + kBlockTokens < t.N ? first + kBlockTokens : t.N;
       for_each_run(t, first, last, [&](const Run& run) {
-        if (a.cache.dtype == DType::kF32)
-          append_run<float>(a, run, head);
-        else
-          append_run<uint16_t>(a, run, head);
+        append(a, run, head);
         if (a.table != nullptr) rotate_queries(a, run, head);
       });
     }

@@ -13,7 +13,7 @@ namespace kvasir {
 struct KvAppend {
   const void* k;       // (N,KH,D), rows k_stride apart
   const void* v;       // (N,KH,D), rows v_stride apart
-  KvCacheLayer cache;  // bf16: rounded to nearest even
+  KvCacheLayer cache;  // 16 bits: rounded to nearest even; q8: to the nearest multiple of a vector's largest / 127
   StepTables tables;
   int64_t k_stride, v_stride;
 
