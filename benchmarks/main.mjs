@@ -3,6 +3,7 @@ import { benchAbort } from './abort.mjs'
 import { benchEventLoop } from './event-loop.mjs'
 import { benchModels } from './models.mjs'
 import { benchNeighbour } from './neighbour.mjs'
+import { benchQuality } from './quality.mjs'
 
 const benchmarks = {
   models: benchModels,

@@ -45,17 +45,19 @@ static inline Vec load_elements(const BF16Element* p) {
 }
 static inline Vec load_elements(const F16Element* p) { return load_f16(reinterpret_cast<const uint16_t*>(p)); }
 
+// One number; to f16 it is at most 65504 already, or not finite.
 static inline void store_element(float* p, float x) { *p = x; }
 static inline void store_element(BF16Element* p, float x) { p->bits = to_bf16(x); }
 static inline void store_element(F16Element* p, float x) {
+#if defined(__F16C__)
+  p->bits = static_cast<uint16_t>(_cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT));
+#else
   uint32_t bits;
   std::memcpy(&bits, &x, 4);
   const uint32_t magnitude = bits & 0x7fffffffu;
   const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   if (magnitude >= 0x7f800000u) {  // infinity and NaN
     p->bits = static_cast<uint16_t>(sign | 0x7c00 | (magnitude > 0x7f800000u ? 0x200 : 0));
-  } else if (magnitude >= 0x477ff000u) {  // rounded to more than 65504
-    p->bits = static_cast<uint16_t>(sign | 0x7bff);
   } else if (magnitude >= 0x38800000u) {
     p->bits = static_cast<uint16_t>(sign | (magnitude - 0x38000000u + 0xfff + (magnitude >> 13 & 1)) >> 13);
   } else {  // a multiple of 2^-24, the last place of 0.5
@@ -65,6 +67,12 @@ static inline void store_element(F16Element* p, float x) {
     std::memcpy(&bits, &place, 4);
     p->bits = static_cast<uint16_t>(sign | (bits - 0x3f000000u));
   }
+#endif
+}
+static inline float to_f16_range(float x) {
+  const float magnitude = x < 0 ? -x : x;
+  if (!(magnitude > 65504.0f) || magnitude > 3.4028235e38f) return x;
+  return x < 0 ? -65504.0f : 65504.0f;
 }
 
 // The largest magnitude / 127 of some numbers; NaN where one is not finite.

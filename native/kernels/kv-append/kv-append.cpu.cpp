@@ -37,6 +37,8 @@ void store_vector(const float* x, int64_t count, T* to, int64_t stride, float* s
     *scale = int8_scale(x, count);
     const float inverse = *scale >= 0x1p-100f ? 1 / *scale : 0;
     for (int64_t i = 0; i < count; i++) store_rounded(to + i * stride, x[i], inverse);
+  } else if constexpr (std::is_same_v<T, F16Element>) {
+    for (int64_t i = 0; i < count; i++) store_element(to + i * stride, to_f16_range(x[i]));
   } else {
     for (int64_t i = 0; i < count; i++) store_element(to + i * stride, x[i]);
   }
