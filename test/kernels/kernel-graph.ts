@@ -114,7 +114,7 @@ export function expectRowsAlone(graph: KernelGraph, total: number, options: Nati
 }
 
 /** Row counts around the edges of tiles, blocks and chunks of work. */
-export const rowCounts = [1, 3, 4, 7, 8, 12, 13, 15, 16, 17, 23, 31, 32, 33, 63, 64, 65, 132, 133, 512]
+export const rowCounts = [1, 2, 3, 4, 7, 8, 12, 13, 15, 16, 17, 23, 31, 32, 33, 63, 64, 65, 132, 133, 512]
 
 /** Column counts around the widths of vectors, of their groups of four, and of panels of 32 rows. */
 export const columnCounts = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 257]
