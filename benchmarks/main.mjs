@@ -13,6 +13,10 @@ const benchmarks = {
 }
 
 const wanted = process.argv.slice(2)
+if (wanted[0] === 'quality') {
+  await benchQuality(wanted.slice(1))
+  process.exit()
+}
 for (const name of wanted) {
   if (name in benchmarks) continue
   console.error(`bench: no benchmark ${name}; there are ${Object.keys(benchmarks).join(', ')}`)

@@ -46,7 +46,8 @@ async function windowsOf(model, texts) {
   for (const text of texts) {
     const ids = await model.tokenize(text)
     const end = texts.length > 1 ? Math.min(ids.length, windowTokens) : ids.length
-    for (let start = 0; start + 1 < end; start += windowTokens) windows.push(ids.slice(start, start + windowTokens))
+    for (let start = 0; start + 1 < end; start += windowTokens)
+      windows.push(ids.slice(start, start + windowTokens))
   }
   const fitting = Math.ceil(maxTokens / windowTokens)
   return windows.slice(0, fitting)

@@ -1,5 +1,7 @@
 /** Kvasir: transformer language models written as TypeScript classes, run by native kernels. */
 
+export type { Converted } from './checkpoint/convert.js'
+export { type ConvertOptions, convertModel } from './convert-model.js'
 export {
   AbortError,
   CheckpointError,

@@ -8,7 +8,7 @@ import { rootDir } from './shared.js'
 const typescriptFloors = [
   ['cli'],
   ['index'],
-  ['language-model'],
+  ['language-model', 'convert-model'],
   ['engine'],
   ['checkpoint', 'models'],
   ['nn'],

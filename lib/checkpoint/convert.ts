@@ -1,24 +1,16 @@
 import type { FileHandle } from 'node:fs/promises'
-import { copyFile, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { copyFile, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CheckpointError, invalidValue } from '../errors.js'
+import { CheckpointError } from '../errors.js'
 import type { DType } from '../graph/graph.js'
 import { isBlocked } from '../graph/graph.js'
-import { optimize } from '../graph/passes/index.js'
-import { modelFor } from '../models/registry.js'
 import type { Backend } from '../native/addon.js'
 import { addon } from '../native/addon.js'
-import { parameters, record } from '../nn/index.js'
-import { Checkpoint } from './checkpoint.js'
-import { isGgufFile } from './gguf/gguf-files.js'
 import type { MatchedTensor } from './match.js'
-import { matchParameters } from './match.js'
-import { readModelConfig } from './model-config.js'
 
-export interface ConvertOptions {
-  /** What matrices are to be held in. */
-  dtype: Exclude<DType, 'i32'>
-  threads: number
+export interface WriteOptions {
+  /** The processors this process may use, by default. */
+  threads?: number
   signal?: AbortSignal
   onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void
 }
@@ -29,6 +21,12 @@ export interface Converted {
   bytes: number
   /** How many tensors are held in each type. */
   types: Record<string, number>
+}
+
+/** A parameter's tensor, and the type that it is to have. */
+export interface PlannedTensor {
+  tensor: MatchedTensor
+  dtype: DType
 }
 
 const blockColumns = 32
@@ -50,52 +48,26 @@ interface Output {
 }
 
 /**
- * Writes a model whose matrices are held in another type to a new folder in Hugging Face layout, which loads without
- * being converted again: one safetensors file, and what else the old folder has. Matrices in blocks are written row by row
- * as bytes, and named in the file's metadata. Never holds more than one tensor.
- *
- * @throws {CheckpointError} when the model cannot be read, or the new folder exists
+ * Writes tensors to a safetensors file, each in the type that was planned for it; matrices of incomplete blocks stay as they
+ * are. Matrices in blocks are written row by row as bytes, and named in the file's metadata. Never holds more than one tensor.
  */
-export async function convertModel(
-  source: string,
-  target: string,
-  options: ConvertOptions,
+export async function writeConverted(
+  path: string,
+  planned: readonly PlannedTensor[],
+  { threads = addon().cpuInfo().processors, signal, onProgress }: WriteOptions,
 ): Promise<Converted> {
-  if (await isGgufFile(source)) {
-    const message = `convert: ${source} is a GGUF file, whose types are kept as they are when it is loaded`
-    throw new CheckpointError('ERR_UNSUPPORTED', message, { file: source })
-  }
-  if ((await readdir(target).catch(() => [])).length > 0)
-    throw invalidValue('convert: the new folder', 'empty or not there', target)
-  const unfinished = `${target.replace(/[\\/]+$/, '')}.unfinished`
-  await rm(unfinished, { recursive: true, force: true })
-  await mkdir(unfinished, { recursive: true })
+  const backend = new (addon().Backend)({ threads })
+  const file = await open(path, 'wx')
   try {
-    const converted = await writeModel(source, unfinished, options)
-    await copyOthers(source, unfinished)
-    await rm(target, { recursive: true, force: true })
-    await rename(unfinished, target)
-    return converted
-  } catch (error) {
-    await rm(unfinished, { recursive: true, force: true })
-    throw error
-  }
-}
-
-async function writeModel(source: string, folder: string, options: ConvertOptions): Promise<Converted> {
-  const checkpoint = await Checkpoint.open(source)
-  const backend = new (addon().Backend)({ threads: options.threads })
-  const file = await open(join(folder, 'model.safetensors'), 'wx')
-  try {
-    const outputs = planOutputs(await planTypes(source, checkpoint, options.dtype))
+    const outputs = planOutputs(planned)
     const bytes = outputs.reduce((sum, output) => sum + output.bytes, 0)
     await file.writeFile(headerOf(outputs))
     let loadedBytes = 0
     for (const output of outputs) {
-      options.signal?.throwIfAborted()
+      signal?.throwIfAborted()
       await writeTensor(file, output, backend)
       loadedBytes += output.bytes
-      options.onProgress?.({ loadedBytes, totalBytes: bytes })
+      onProgress?.({ loadedBytes, totalBytes: bytes })
     }
     await file.sync()
     const types: Record<string, number> = {}
@@ -104,33 +76,11 @@ async function writeModel(source: string, folder: string, options: ConvertOption
   } finally {
     await file.close()
     backend.dispose()
-    checkpoint.close()
   }
 }
 
-/** Every parameter's tensor with the type that loading with `dtype` would hold it in; vectors as they are. */
-async function planTypes(
-  folder: string,
-  checkpoint: Checkpoint,
-  dtype: Exclude<DType, 'i32'>,
-): Promise<Map<string, { tensor: MatchedTensor; dtype: DType }>> {
-  const { config } = await readModelConfig('convert', folder)
-  const model = modelFor(config)
-  const tensors = matchParameters(checkpoint, parameters(model), model.checkpoint)
-  const storedTypes = (path: string) => tensors.get(path)?.dtype ?? 'f32'
-  const planned = new Map<string, { tensor: MatchedTensor; dtype: DType }>()
-  for (const value of optimize(record(model), { dtype, storedTypes }).values) {
-    if (value.kind !== 'weight') continue
-    for (const { parameter } of value.parts ?? []) {
-      const tensor = tensors.get(parameter)!
-      planned.set(parameter, { tensor, dtype: value.shape.length === 2 ? value.dtype : tensor.dtype })
-    }
-  }
-  return planned
-}
-
-function planOutputs(planned: Map<string, { tensor: MatchedTensor; dtype: DType }>): Output[] {
-  return [...planned.values()].map(({ tensor, dtype: wanted }) => {
+function planOutputs(planned: readonly PlannedTensor[]): Output[] {
+  return planned.map(({ tensor, dtype: wanted }) => {
     const { name, shape } = tensor.entry
     const columns = tensor.transposed ? shape[0]! : shape.at(-1)!
     const fits = shape.length === 2 && columns % blockColumns === 0
@@ -199,7 +149,8 @@ async function writeTensor(file: FileHandle, output: Output, backend: Backend): 
   }
 }
 
-async function copyOthers(source: string, target: string): Promise<void> {
+/** Copies what a model folder holds beside weights. */
+export async function copyOthers(source: string, target: string): Promise<void> {
   for (const entry of await readdir(source, { withFileTypes: true })) {
     if (entry.isDirectory() || weightFiles.test(entry.name)) continue
     await copyFile(join(source, entry.name), join(target, entry.name))

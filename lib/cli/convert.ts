@@ -1,8 +1,7 @@
 import { Command, Option } from 'commander'
-import { convertModel } from '../checkpoint/convert.js'
+import { convertModel } from '../convert-model.js'
 import { weightTypes } from '../engine/messages.js'
 import type { DType } from '../graph/graph.js'
-import { addon } from '../native/addon.js'
 import { wholeNumber } from './model-options.js'
 import { formatBytes, interruptible, loadingProgress, printJson } from './terminal.js'
 
@@ -37,7 +36,7 @@ export function convertCommand(): Command {
 
 async function run(model: string, out: string, options: Options, signal: AbortSignal): Promise<void> {
   const progress = loadingProgress('writing')
-  const { dtype, threads = addon().cpuInfo().processors } = options
+  const { dtype, threads } = options
   const startedAt = performance.now()
   const converted = await convertModel(model, out, {
     dtype,

@@ -115,12 +115,11 @@ CpuBackend::CpuBackend(int num_threads, const std::string& isa)
     : kernels_(choose_kernels(isa)), pool_(num_threads), weight_memory_(host_memory()) {}
 
 const DeviceRules& CpuBackend::rules() const {
-  static const DeviceRules kRules = {
-      Layout::kPanels,
-      KeyLayout::kByChannel,
-      {DType::kF32},
-      {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8},
-      false};
+  static const DeviceRules kRules = {Layout::kPanels,
+                                     KeyLayout::kByChannel,
+                                     {DType::kF32},
+                                     {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8},
+                                     false};
   return kRules;
 }
 

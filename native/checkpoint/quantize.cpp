@@ -15,8 +15,8 @@ constexpr float kMostF16 = 65504;
 // One at a time, the branches of convert.h's formulas that are not taken cost more than the rest.
 float from_f16(uint16_t bits) {
   const int32_t exponent = bits & 0x7C00, magnitude = bits & 0x7FFF;
-  const float x = exponent == 0 ? static_cast<float>(magnitude) * 0x1p-24f
-                                : f32_of_bits((magnitude << 13) + (112 << 23));
+  const float x =
+      exponent == 0 ? static_cast<float>(magnitude) * 0x1p-24f : f32_of_bits((magnitude << 13) + (112 << 23));
   return bits & 0x8000 ? -x : x;
 }
 

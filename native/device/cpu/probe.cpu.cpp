@@ -16,8 +16,8 @@ namespace {
 // A round is twelve products added to as many sums, which cover the latency of two a cycle; seven without FMA hardware.
 #define KVASIR_TWELVE(step) \
   step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8) step(9) step(10) step(11)
-#define KVASIR_CLOBBERED                                                                                     \
-  "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",    \
+#define KVASIR_CLOBBERED                                                                                  \
+  "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
       "xmm12", "xmm13", "xmm14", "xmm15"
 
 // What one round does, in multiply-adds of a vector register, and one of them in numbers.
@@ -28,14 +28,14 @@ struct Unit {
 
 #if defined(__AVX512F__)
 
-#define KVASIR_LOOP(instruction)                                                                              \
-  [](int64_t rounds) {                                                                                        \
-    asm volatile(                                                                                             \
-        "vpxorq %%zmm30, %%zmm30, %%zmm30\n\tvpxorq %%zmm31, %%zmm31, %%zmm31\n\t1:\n\t" KVASIR_TWELVE(       \
-            instruction) "dec %0\n\tjnz 1b\n\tvzeroupper"                                                     \
-        : "+r"(rounds)                                                                                        \
-        :                                                                                                     \
-        : KVASIR_CLOBBERED, "xmm30", "xmm31");                                                                \
+#define KVASIR_LOOP(instruction)                                                                        \
+  [](int64_t rounds) {                                                                                  \
+    asm volatile(                                                                                       \
+        "vpxorq %%zmm30, %%zmm30, %%zmm30\n\tvpxorq %%zmm31, %%zmm31, %%zmm31\n\t1:\n\t" KVASIR_TWELVE( \
+            instruction) "dec %0\n\tjnz 1b\n\tvzeroupper"                                               \
+        : "+r"(rounds)                                                                                  \
+        :                                                                                               \
+        : KVASIR_CLOBBERED, "xmm30", "xmm31");                                                          \
   }
 #define KVASIR_FMA(r) "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #r "\n\t"
 #define KVASIR_BF16(r) "vdpbf16ps %%zmm30, %%zmm31, %%zmm" #r "\n\t"
@@ -46,13 +46,14 @@ const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 12, 64};
 
 #elif defined(__AVX2__)
 
-#define KVASIR_LOOP(instruction)                                                                             \
-  [](int64_t rounds) {                                                                                       \
-    asm volatile("vpxor %%ymm14, %%ymm14, %%ymm14\n\tvpxor %%ymm15, %%ymm15, %%ymm15\n\t1:\n\t" KVASIR_TWELVE( \
-                     instruction) "dec %0\n\tjnz 1b\n\tvzeroupper"                                           \
-                 : "+r"(rounds)                                                                              \
-                 :                                                                                           \
-                 : KVASIR_CLOBBERED);                                                                        \
+#define KVASIR_LOOP(instruction)                                                                      \
+  [](int64_t rounds) {                                                                                \
+    asm volatile(                                                                                     \
+        "vpxor %%ymm14, %%ymm14, %%ymm14\n\tvpxor %%ymm15, %%ymm15, %%ymm15\n\t1:\n\t" KVASIR_TWELVE( \
+            instruction) "dec %0\n\tjnz 1b\n\tvzeroupper"                                             \
+        : "+r"(rounds)                                                                                \
+        :                                                                                             \
+        : KVASIR_CLOBBERED);                                                                          \
   }
 #define KVASIR_FMA(r) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #r "\n\t"
 #if defined(__AVXVNNI__)
@@ -68,12 +69,12 @@ const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 12, kBytes};
 
 #else
 
-#define KVASIR_LOOP(body)                                                                                     \
-  [](int64_t rounds) {                                                                                        \
-    asm volatile("pxor %%xmm14, %%xmm14\n\tpxor %%xmm15, %%xmm15\n\t1:\n\t" body "dec %0\n\tjnz 1b"           \
-                 : "+r"(rounds)                                                                               \
-                 :                                                                                            \
-                 : KVASIR_CLOBBERED);                                                                         \
+#define KVASIR_LOOP(body)                                                                           \
+  [](int64_t rounds) {                                                                              \
+    asm volatile("pxor %%xmm14, %%xmm14\n\tpxor %%xmm15, %%xmm15\n\t1:\n\t" body "dec %0\n\tjnz 1b" \
+                 : "+r"(rounds)                                                                     \
+                 :                                                                                  \
+                 : KVASIR_CLOBBERED);                                                               \
   }
 #define KVASIR_FMA(m, s) "mulps %%xmm15, %%xmm" #m "\n\taddps %%xmm15, %%xmm" #s "\n\t"
 #define KVASIR_INT8(m, s) "pmaddwd %%xmm15, %%xmm" #m "\n\tpaddd %%xmm15, %%xmm" #s "\n\t"
@@ -120,9 +121,9 @@ uint64_t probe_read(Execution& execution, const void* data, int64_t bytes) {
   constexpr int64_t kPiece = 1 << 20;
   std::atomic<uint64_t> sum{0};
   parallel_for(execution, bytes / kPiece, 1, [&](int64_t begin, int64_t, int) {
-    sum.fetch_add(read_lines(static_cast<const std::byte*>(data) + begin * kPiece, kPiece,
-                             execution.fetch_ahead),
-                  std::memory_order_relaxed);
+    sum.fetch_add(
+        read_lines(static_cast<const std::byte*>(data) + begin * kPiece, kPiece, execution.fetch_ahead),
+        std::memory_order_relaxed);
   });
   return sum.load();
 }

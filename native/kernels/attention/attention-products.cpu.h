@@ -103,10 +103,10 @@ static inline void multiply(const float* a, const T* b, int64_t b_stride, int64_
 // Of one block.
 template <typename T>
 struct ScoreProduct {
-  const float* q;  // (D/kPackedChannels,rows,kPackedChannels)
-  const T* keys;   // (D,kBlockTokens)
-  const T* ahead;  // what to prefetch
-  float* scores;   // (rows,kBlockTokens), rows kKeyTile apart
+  const float* q;       // (D/kPackedChannels,rows,kPackedChannels)
+  const T* keys;        // (D,kBlockTokens)
+  const T* ahead;       // what to prefetch
+  float* scores;        // (rows,kBlockTokens), rows kKeyTile apart
   const float* scales;  // (kBlockTokens,): of int8 keys
   int64_t D;
 };

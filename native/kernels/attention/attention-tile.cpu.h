@@ -160,10 +160,9 @@ static void form_scores(const Attention& a, const QueryTile& tile, const KeyBloc
     for (int64_t row = 0; row < tile.rows; row += kGroupRows) {
       const int64_t rows = group_rows(tile, row);
       if (scratch.last[row + rows - 1] <= start || scratch.first[row] >= start + kBlockTokens) continue;
-      const ScoreProduct<T> product{scratch.q + row * KvCacheLayer::padded(a.D), blocks.keys(i),
-                                    blocks.ahead_of_keys(i),
-                                    scratch.p + row * kKeyTile + (start - blocks.start),
-                                    blocks.key_scales[i], a.D};
+      const ScoreProduct<T> product{
+          scratch.q + row * KvCacheLayer::padded(a.D),         blocks.keys(i),       blocks.ahead_of_keys(i),
+          scratch.p + row * kKeyTile + (start - blocks.start), blocks.key_scales[i], a.D};
       kProductKernels<T>.scores[rows - 1](product);
     }
   }

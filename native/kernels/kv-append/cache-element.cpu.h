@@ -43,7 +43,9 @@ static inline Vec load_elements(const float* p) { return load(p); }
 static inline Vec load_elements(const BF16Element* p) {
   return load_bf16(reinterpret_cast<const uint16_t*>(p));
 }
-static inline Vec load_elements(const F16Element* p) { return load_f16(reinterpret_cast<const uint16_t*>(p)); }
+static inline Vec load_elements(const F16Element* p) {
+  return load_f16(reinterpret_cast<const uint16_t*>(p));
+}
 
 // One number; to f16 it is at most 65504 already, or not finite.
 static inline void store_element(float* p, float x) { *p = x; }

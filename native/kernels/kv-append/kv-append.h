@@ -11,9 +11,10 @@ namespace kvasir {
 // Writes the step's keys and values into a layer of the cache; where `table` is set, rotates the keys on the way
 // and the queries beside them (rope.h), so that a layer's q and k are touched once.
 struct KvAppend {
-  const void* k;       // (N,KH,D), rows k_stride apart
-  const void* v;       // (N,KH,D), rows v_stride apart
-  KvCacheLayer cache;  // 16 bits: rounded to nearest even; q8: to the nearest multiple of a vector's largest / 127
+  const void* k;  // (N,KH,D), rows k_stride apart
+  const void* v;  // (N,KH,D), rows v_stride apart
+  KvCacheLayer
+      cache;  // 16 bits: rounded to nearest even; q8: to the nearest multiple of a vector's largest / 127
   StepTables tables;
   int64_t k_stride, v_stride;
 

@@ -46,9 +46,7 @@ struct KvCacheLayer {
   std::byte* keys(int64_t block, int64_t head) const {
     return data + block * block_bytes() + head * head_bytes();
   }
-  std::byte* values(int64_t block, int64_t head) const {
-    return keys(block, head) + key_bytes();
-  }
+  std::byte* values(int64_t block, int64_t head) const { return keys(block, head) + key_bytes(); }
   // q8: of the block's positions.
   float* key_scales(int64_t block, int64_t head) const {
     return reinterpret_cast<float*>(values(block, head) + value_bytes());
