@@ -66,9 +66,7 @@ describe('the README', () => {
     const { stdout } = await run(
       'sh',
       ['-c', command.replace('npx kvasir', `"${process.execPath}" "${main}"`)],
-      {
-        cwd: rootDir,
-      },
+      { cwd: folder },
     )
     expect(stdout.length).toBeGreaterThan(10)
   })
