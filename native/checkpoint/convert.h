@@ -47,7 +47,8 @@ struct Element<DType::kBF16> {
 
   static uint16_t from_f32(float x) {
     int32_t bits = bits_of_f32(x), magnitude = bits & 0x7FFFFFFF;
-    int32_t rounded = magnitude + 0x7FFF + (bits >> 16 & 1);
+    const uint32_t last = static_cast<uint32_t>(bits) >> 16 & 1;  // unsigned: the sum of some NaN overflows
+    int32_t rounded = static_cast<int32_t>(static_cast<uint32_t>(magnitude) + 0x7FFF + last);
     int32_t half =
         magnitude > kInfinityBits ? magnitude | 0x00400000 : rounded;  // NaN must not become infinity
     return static_cast<uint16_t>((half >> 16) | (bits >> 16 & 0x8000));
