@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { GgufMetadata } from '#kvasir/checkpoint/gguf/metadata.js'
+import { preTokenizerRules } from '#kvasir/checkpoint/gguf/pre-tokenizers.js'
 import { ggufTokenizer } from '#kvasir/checkpoint/gguf/vocabulary.js'
 import type { Tokenizer } from '#kvasir/tokenizer/index.js'
 import { loadTokenizer } from '#kvasir/tokenizer/index.js'
+import { JsonObject } from '#kvasir/tokenizer/json-object.js'
+import { readPreTokenizer } from '#kvasir/tokenizer/pre-tokenizer.js'
 import { shared, sharedDir } from '../shared.js'
 
 type Arrays = Record<string, string[] | Float64Array>
@@ -86,5 +89,82 @@ describe('a vocabulary in a GGUF file', () => {
     )
     expect(tokenizer.encode('1234')).toEqual([5, 3])
     expect(tokenizer.encode('ab')).toEqual([8]) // without a merge
+  })
+})
+
+/** The pieces into which a named rule cuts a text. */
+function cut(name: string, text: string): string[] {
+  const splits = preTokenizerRules.get(name)!.patterns.map((Regex) => ({
+    type: 'Split',
+    pattern: { Regex },
+    behavior: 'Isolated',
+    invert: false,
+  }))
+  const json = new JsonObject('test', '', { type: 'Sequence', pretokenizers: splits })
+  return readPreTokenizer(json)(text, true)
+}
+
+describe('where a text is cut', () => {
+  it.each([
+    ['default', 'a.b 1234', ['a', '.', 'b', ' ', '123', '4']],
+    ['gpt-2', "it's 1234  x", ['it', "'s", ' 1234', ' ', ' x']],
+    ['starcoder', 'x12 y', ['x', '1', '2', ' y']],
+    ['llama-bpe', "It'S 1234\n\n x", ['It', "'S", ' ', '123', '4', '\n\n', ' x']],
+    ['qwen2', 'ab12 (c)\n', ['ab', '1', '2', ' (', 'c', ')\n']],
+    ['qwen35', 'e\u0301x y', ['e\u0301x', ' y']],
+    ['minicpm5', 'a1234', ['a', '123', '4']],
+    ['laguna', 'a\n\n b', ['a', '\n\n', ' b']],
+    ['seed-coder', 'a!\nb', ['a', '!', '\n', 'b']],
+    ['bailingmoe', "it's\n\nx", ['it', "'s", '\n\n', 'x']],
+    ['exaone-moe', '\u0e01 \u0e02 1', ['\u0e01 \u0e02', ' ', '1']],
+    ['jais-2', 'a     b', ['a', '    ', ' b']],
+    ['gpt-4o', "HelloWorld don't 1234", ['Hello', 'World', " don't", ' ', '123', '4']],
+    ['tekken', "HelloWorld don't 12", ['Hello', 'World', ' don', "'t", ' ', '1', '2']],
+    ['tiny_aya', 'a1234567', ['a', '1', '234', '567']],
+    ['youtu', '\uac00\ub098 Ab1', ['\uac00\ub098', ' Ab', '1']],
+    ['kimi-k2', '\u4f60\u597dABc 12', ['\u4f60\u597d', 'ABc', ' ', '12']],
+    ['deepseek-llm', 'ab \u4f60\n 12', ['ab', ' ', '\u4f60', '\n', ' ', '12']],
+    ['deepseek-coder', 'foo_bar 12', ['foo', '_', 'bar', ' ', '1', '2']],
+    [
+      'deepseek-v3',
+      'abc 123456 \u4f60\u597d x=1',
+      ['abc', ' ', '123', '456', ' ', '\u4f60\u597d', ' x', '=', '1'],
+    ],
+    ['afmoe', '1234567 ab', ['1', '234', '567', ' ab']],
+    ['falcon', 'a, 1234!', ['a', ',', ' ', '123', '4', '!']],
+    ['bloom', 'Hello, world (x)', ['Hello', ',', ' world', ' (', 'x', ')']],
+    ['viking', 'a12 b', ['a', '1', '2', ' b']],
+    ['superbpe', 'a 1234567', ['a ', '1', '234', '567']],
+    ['chameleon', 'a  b1', ['a', '  ', 'b', '1']],
+    ['gemma4', 'a b\n\nc', ['a b', '\n\n', 'c']],
+  ])('%s', (name, text, expected) => {
+    expect(cut(name, text)).toEqual(expected)
+  })
+
+  it('loses nothing, by any rule', () => {
+    const text =
+      "Hello\tWORLD'll don't  \u00e9\u0301 1234567,89 \u4f60\u597d\u30c6\u30b9\u30c8 \ud55c\uad6d \u0939\u093f\u0928\u0926\u0940 \ud83d\ude00\ud83d\udc4d \r\n\r\n   x_y(z); <b>=\u2026\u2014 \u00bd \n"
+    for (const name of preTokenizerRules.keys()) {
+      const pieces = cut(name, text)
+      expect(pieces.join(''), name).toBe(text)
+      expect(pieces.length, name).toBeGreaterThan(3)
+    }
+  })
+
+  it('merges characters where the rule says so, and falls back to bytes', () => {
+    const tokens = ['<unk>', '\u2581', 'a', 'b', '\u2581a', '<0xC3>', '<0xA9>']
+    const tokenizer = tokenizerOf(
+      { 'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.pre': 'gemma4' },
+      { 'tokenizer.ggml.tokens': tokens, 'tokenizer.ggml.merges': ['\u2581 a'] },
+    )
+    expect(tokenizer.encode('b a\u00e9')).toEqual([3, 4, 5, 6])
+    expect(tokenizer.decode([3, 4, 5, 6])).toBe('b a\u00e9')
+  })
+
+  it('is refused by a name that nobody knows', () => {
+    const values = { 'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.pre': 'none-such' }
+    expect(() =>
+      tokenizerOf(values, { 'tokenizer.ggml.tokens': ['a'], 'tokenizer.ggml.merges': [] }),
+    ).toThrow(/none-such/)
   })
 })

@@ -2,6 +2,8 @@ import { JsonObject } from '../../tokenizer/json-object.js'
 import { createTokenizer } from '../../tokenizer/load.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { GgufMetadata } from './metadata.js'
+import type { PreTokenizerRule } from './pre-tokenizers.js'
+import { preTokenizerRules } from './pre-tokenizers.js'
 
 // A GGUF file's vocabulary, told as a tokenizer.json would: everything that checks and runs those is then used.
 
@@ -9,23 +11,6 @@ const prefix = 'tokenizer.ggml.'
 
 /** Kinds of tokens, as `tokenizer.ggml.token_type` numbers them. */
 const kinds = { unknown: 2, control: 3, userDefined: 4 } as const
-
-/** Where a text is cut before bytes are merged, by `tokenizer.ggml.pre`. */
-const contractions = "'s|'t|'re|'ve|'m|'ll|'d"
-const gpt2Pattern = `${contractions}| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`
-const llama3Pattern = (digits: string) =>
-  `(?i:${contractions})|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
-const patterns: Record<string, readonly string[]> = {
-  default: [gpt2Pattern],
-  'gpt-2': [gpt2Pattern],
-  gpt2: [gpt2Pattern],
-  'llama-bpe': [llama3Pattern('\\p{N}{1,3}')],
-  llama3: [llama3Pattern('\\p{N}{1,3}')],
-  'llama-v3': [llama3Pattern('\\p{N}{1,3}')],
-  qwen2: [llama3Pattern('\\p{N}')],
-  smollm: ['\\p{N}', gpt2Pattern],
-  starcoder: ['\\p{N}', gpt2Pattern],
-}
 
 /**
  * The tokenizer of a GGUF file: byte-pair encoding over bytes (`gpt2`), or over characters with scores (`llama`,
@@ -41,11 +26,12 @@ export function ggufTokenizer(metadata: GgufMetadata): Tokenizer | null {
   if (model !== 'gpt2' && model !== 'llama')
     throw metadata.error(key, 'gpt2, llama or no_vocab', model, 'ERR_UNSUPPORTED')
   const tokens = new Tokens(metadata)
-  const root = model === 'gpt2' ? bytePairs(metadata, tokens) : sentencePieces(metadata, tokens)
+  const rule = model === 'gpt2' ? preTokenizerRule(metadata) : null
+  const root = rule ? bytePairs(metadata, tokens, rule) : sentencePieces(metadata, tokens)
   const json = (value: unknown) => new JsonObject(metadata.fileName, '', value)
   return createTokenizer(
     json({ ...root, added_tokens: tokens.added() }),
-    json(tokens.special(model === 'llama')),
+    json(tokens.special(rule ? (rule.addsBos ?? false) : true)),
   )
 }
 
@@ -119,32 +105,49 @@ class Tokens {
   }
 }
 
-function bytePairs(metadata: GgufMetadata, tokens: Tokens) {
+/** The rule that `tokenizer.ggml.pre` names. */
+function preTokenizerRule(metadata: GgufMetadata): PreTokenizerRule {
   const key = `${prefix}pre`
   const pre = metadata.string(key, 'default')
-  if (!Object.hasOwn(patterns, pre))
-    throw metadata.error(key, `one of ${Object.keys(patterns).join(', ')}`, pre, 'ERR_UNSUPPORTED')
+  const rule = preTokenizerRules.get(pre)
+  if (!rule)
+    throw metadata.error(key, `one of ${[...preTokenizerRules.keys()].join(', ')}`, pre, 'ERR_UNSUPPORTED')
+  return rule
+}
+
+function bytePairs(metadata: GgufMetadata, tokens: Tokens, rule: PreTokenizerRule) {
+  const splits = rule.patterns.map((Regex) => ({
+    type: 'Split',
+    pattern: { Regex },
+    behavior: 'Isolated',
+    invert: false,
+  }))
+  const model = {
+    type: 'BPE',
+    vocab: Object.fromEntries(tokens.ids),
+    merges: metadata.strings(`${prefix}merges`),
+    ignore_merges: rule.wholeWords ?? false,
+  }
+  if (rule.ofCharacters) {
+    return {
+      normalizer: { type: 'Replace', pattern: { String: ' ' }, content: space },
+      pre_tokenizer: { type: 'Sequence', pretokenizers: splits },
+      decoder: {
+        type: 'Sequence',
+        decoders: [
+          { type: 'Replace', pattern: { String: space }, content: ' ' },
+          { type: 'ByteFallback' },
+          { type: 'Fuse' },
+        ],
+      },
+      model: { ...model, byte_fallback: true, fuse_unk: true },
+    }
+  }
+  const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
   return {
-    pre_tokenizer: {
-      type: 'Sequence',
-      pretokenizers: [
-        ...patterns[pre]!.map((Regex) => ({
-          type: 'Split',
-          pattern: { Regex },
-          behavior: 'Isolated',
-          invert: false,
-        })),
-        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-      ],
-    },
+    pre_tokenizer: { type: 'Sequence', pretokenizers: [...splits, bytes] },
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      vocab: Object.fromEntries(tokens.ids),
-      merges: metadata.strings(`${prefix}merges`),
-      // LLaMA 3's words are tokens before they are merged from smaller ones.
-      ignore_merges: pre.startsWith('llama'),
-    },
+    model,
   }
 }
 
