@@ -37,6 +37,11 @@ export async function readJsonObject(
   return value as Record<string, unknown>
 }
 
+/** Reads a text from a regular file of bounded size; null where there is no such file. */
+export function readText(path: string, maxBytes: number): Promise<string | null> {
+  return readBounded(path, shortPath(path), maxBytes)
+}
+
 async function readBounded(path: string, file: string, maxBytes: number): Promise<string | null> {
   // O_NONBLOCK: opening a FIFO must not wait for a writer.
   const handle = await open(path, 0o4000).catch((cause: NodeJS.ErrnoException) => {

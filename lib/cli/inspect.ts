@@ -7,7 +7,7 @@ import type { WeightDType } from '../engine/messages.js'
 import { CheckpointError } from '../errors.js'
 import { graphToDot } from '../graph/dot.js'
 import type { Graph } from '../graph/graph.js'
-import { blockTokens } from '../graph/graph.js'
+import { blockTokens, isBlocked } from '../graph/graph.js'
 import { graphTotals } from '../graph/listing/sizes.js'
 import { listGraph } from '../graph/listing.js'
 import { optimize } from '../graph/passes/index.js'
@@ -74,6 +74,8 @@ async function describe(folder: string, dtype: WeightDType) {
     const { vocabSize, maxPositions, layers } = modelSpec(model, recorded)
     const totals = graphTotals(fused)
     const channels = layers.reduce((sum, { kvHeads, headSize }) => sum + kvHeads * headSize, 0)
+    // What keys and values are cached in on the CPU.
+    const cacheType = fused.values.some(({ dtype }) => isBlocked(dtype)) ? 'f16' : 'f32'
     const summary = {
       modelType: String(config.model_type),
       vocabSize,
@@ -81,8 +83,8 @@ async function describe(folder: string, dtype: WeightDType) {
       attentionLayers: layers.length,
       parameters: totals.parameters,
       weightBytes: totals.weightBytes,
-      // Keys and values in f32.
-      cacheBytesPerToken: 2 * 4 * channels,
+      cacheType,
+      cacheBytesPerToken: 2 * (cacheType === 'f32' ? 4 : 2) * channels,
       cacheBlockTokens: blockTokens,
       storedTypes: [...new Set([...tensors.values()].map(({ entry }) => entry.dtype.toLowerCase()))].sort(),
       recordedNodes: recorded.nodes.length,
@@ -104,7 +106,10 @@ function summaryText(folder: string, s: Summary): string {
     ['weights', `${formatBytes(s.weightBytes)} in memory, stored as ${s.storedTypes.join(' and ')}`],
     ['vocabulary', s.vocabSize.toLocaleString('en')],
     ['context', `${s.maxPositions.toLocaleString('en')} tokens`],
-    ['KV cache', `${s.attentionLayers} layers, ${formatBytes(s.cacheBytesPerToken)} a token in f32`],
+    [
+      'KV cache',
+      `${s.attentionLayers} layers, ${formatBytes(s.cacheBytesPerToken)} a token in ${s.cacheType}`,
+    ],
     ['program', `${s.recordedNodes} nodes recorded, ${s.fusedNodes} after fusion (--graph lists them)`],
   ]
   return rows.map(([name, text]) => `${name!.padEnd(12)}${text}\n`).join('')

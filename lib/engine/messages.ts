@@ -69,6 +69,8 @@ export interface EngineInfo {
   cacheBytes: number
   activationBytes: number
   hasTokenizer: boolean
+  /** The model's chat templates in Jinja by name, its usual one being `default`; empty where it has none. */
+  chatTemplates: Record<string, string>
 }
 
 export interface SamplingOptions {

@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { readChatTemplates } from '../checkpoint/chat-templates.js'
 import { Checkpoint } from '../checkpoint/checkpoint.js'
 import { declareWeights, loadWeights } from '../checkpoint/load-weights.js'
 import type { MatchedTensor } from '../checkpoint/match.js'
@@ -45,12 +46,13 @@ interface Loaded {
 
 async function load(setup: EngineSetup): Promise<Loaded> {
   const tokenizer = await loadModelTokenizer(setup.folder)
+  const chatTemplates = { ...(await readChatTemplates(setup.folder)) }
   const checkpoint = await Checkpoint.open(setup.folder)
   try {
     const tensors = matchParameters(checkpoint, setup.parameters, setup.rules)
     const storedTypes = (parameter: string) => tensors.get(parameter)?.dtype ?? ('f32' as const)
     const device = openDevice(setup, storedTypes)
-    return prepare(setup, device, tensors, tokenizer)
+    return prepare(setup, device, tensors, { tokenizer, chatTemplates })
   } finally {
     checkpoint.close()
   }
@@ -93,7 +95,7 @@ function prepare(
   setup: EngineSetup,
   { plan, backend, program, memory }: OpenDevice,
   tensors: ReadonlyMap<string, MatchedTensor>,
-  tokenizer: Tokenizer | null,
+  { tokenizer, chatTemplates }: { tokenizer: Tokenizer | null; chatTemplates: Record<string, string> },
 ): Loaded {
   const { graph, vocabSize, contextLength, eosIds } = setup
   if (plan.kind === 'cuda') checkFits(memory, backend)
@@ -126,6 +128,7 @@ function prepare(
       cacheBytes: runner.cacheBytes,
       activationBytes: runner.activationBytes,
       hasTokenizer: tokenizer !== null,
+      chatTemplates,
     },
   })
   return {
