@@ -1,12 +1,10 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadModel } from 'kvasir'
-import { describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { Checkpoint } from '#kvasir/checkpoint/checkpoint.js'
 import { convertModel } from '#kvasir/convert-model.js'
-import { modelFor } from '#kvasir/models/registry.js'
-import { parameters } from '#kvasir/nn/index.js'
-import { writeRandomCheckpoint } from '../../scripts/random-checkpoint.mjs'
+import { randomFolder } from '../engine/models.js'
 import { copyOf, readTensors, temporaryFolder, writeTensors } from './folders.js'
 
 const families = {
@@ -25,15 +23,14 @@ const families = {
   },
 } as const
 
-function randomFolder(config: Record<string, unknown>): string {
-  const folder = join(temporaryFolder(), 'model')
-  const model = modelFor(config)
-  writeRandomCheckpoint({
-    folder,
-    config,
-    parameters: parameters(model),
-    transposed: [...model.checkpoint.transposed],
-  })
+const made: string[] = []
+afterAll(() => {
+  for (const folder of made) rmSync(folder, { recursive: true, force: true })
+})
+
+async function randomModel(config: Record<string, unknown>): Promise<string> {
+  const folder = await randomFolder(config)
+  made.push(folder)
   return folder
 }
 
@@ -46,7 +43,7 @@ const ids = { threads: 2 }
 
 describe.each(Object.entries(families))('convert, %s', (_, config) => {
   it.each(['q8', 'q4', 'f16'] as const)('writes %s that loads to the same numbers', async (dtype) => {
-    const [source, target] = [randomFolder(config), join(temporaryFolder(), 'converted')]
+    const [source, target] = [await randomModel(config), join(temporaryFolder(), 'converted')]
     writeFileSync(join(source, 'notes.txt'), 'kept')
     const converted = await convertModel(source, target, { dtype, ...ids })
     expect(converted.bytes).toBeLessThan(0.6 * converted.sourceBytes)
@@ -56,7 +53,7 @@ describe.each(Object.entries(families))('convert, %s', (_, config) => {
   })
 
   it('writes what is already converted once more', async () => {
-    const [source, first, second] = [randomFolder(config), temporaryFolder(), temporaryFolder()]
+    const [source, first, second] = [await randomModel(config), temporaryFolder(), temporaryFolder()]
     await convertModel(source, first, { dtype: 'q8', ...ids })
     await convertModel(first, second, { dtype: 'q8', ...ids })
     expect(readTensors(second)).toEqual(readTensors(first))
@@ -72,7 +69,7 @@ describe('convert', () => {
   })
 
   it('refuses a folder that holds something, and leaves nothing where it fails', async () => {
-    const source = randomFolder(families.gpt2)
+    const source = await randomModel(families.gpt2)
     const target = temporaryFolder()
     writeFileSync(join(target, 'mine'), '')
     const options = { dtype: 'q8', ...ids } as const

@@ -130,16 +130,9 @@ function bytePairs(metadata: GgufMetadata, tokens: Tokens, rule: PreTokenizerRul
   }
   if (rule.ofCharacters) {
     return {
-      normalizer: { type: 'Replace', pattern: { String: ' ' }, content: space },
+      normalizer: spacesToSigns,
       pre_tokenizer: { type: 'Sequence', pretokenizers: splits },
-      decoder: {
-        type: 'Sequence',
-        decoders: [
-          { type: 'Replace', pattern: { String: space }, content: ' ' },
-          { type: 'ByteFallback' },
-          { type: 'Fuse' },
-        ],
-      },
+      decoder: { type: 'Sequence', decoders: ofSignsAndBytes },
       model: { ...model, byte_fallback: true, fuse_unk: true },
     }
   }
@@ -151,7 +144,14 @@ function bytePairs(metadata: GgufMetadata, tokens: Tokens, rule: PreTokenizerRul
   }
 }
 
+// SentencePiece shows spaces by a sign, and characters that are no tokens by their bytes.
 const space = '\u2581'
+const spacesToSigns = { type: 'Replace', pattern: { String: ' ' }, content: space }
+const ofSignsAndBytes = [
+  { type: 'Replace', pattern: { String: space }, content: ' ' },
+  { type: 'ByteFallback' },
+  { type: 'Fuse' },
+]
 
 function sentencePieces(metadata: GgufMetadata, tokens: Tokens) {
   const scores = tokens.numbers('scores')
@@ -163,17 +163,12 @@ function sentencePieces(metadata: GgufMetadata, tokens: Tokens) {
   return {
     normalizer: {
       type: 'Sequence',
-      normalizers: [
-        ...(prefixed ? [{ type: 'Prepend', prepend: space }] : []),
-        { type: 'Replace', pattern: { String: ' ' }, content: space },
-      ],
+      normalizers: [...(prefixed ? [{ type: 'Prepend', prepend: space }] : []), spacesToSigns],
     },
     decoder: {
       type: 'Sequence',
       decoders: [
-        { type: 'Replace', pattern: { String: space }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
+        ...ofSignsAndBytes,
         ...(prefixed ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
       ],
     },
