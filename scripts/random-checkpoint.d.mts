@@ -4,6 +4,8 @@ export interface RandomCheckpoint {
   parameters: { path: string; shape: readonly number[] }[]
   transposed?: string[]
   seed?: number
+  /** The standard deviation of everything but norms' weights, which keep it around 1. */
+  deviation?: number
 }
 export function writeRandomCheckpoint(options: RandomCheckpoint): void
 export class Random {

@@ -34,19 +34,23 @@ export class Random {
   }
 }
 
-/** How a parameter is drawn: norms around 1, everything else around 0 with a variance that keeps activations of order 1. */
-function distribution({ path, shape }) {
+/**
+ * How a parameter is drawn: norms around 1, everything else around 0, with the standard deviation asked for, or else with
+ * one that keeps activations of order 1.
+ */
+function distribution({ path, shape }, deviation) {
   const isNorm = shape.length === 1 && path.endsWith('weight')
-  const spread = shape.length === 1 ? 0.2 : Math.sqrt(3 / shape[1])
+  const own = shape.length === 1 ? 0.2 : Math.sqrt(3 / shape[1])
+  const spread = deviation === undefined ? own : Math.sqrt(3) * deviation
   return isNorm ? { centre: 1, spread } : { centre: 0, spread }
 }
 
 /**
  * Writes `config.json` and `model.safetensors` (f32) for a model's parameters into `folder`.
  *
- * @param {{ folder: string, config: object, parameters: { path: string, shape: readonly number[] }[], transposed?: string[], seed?: number }} options
+ * @param {{ folder: string, config: object, parameters: { path: string, shape: readonly number[] }[], transposed?: string[], seed?: number, deviation?: number }} options
  */
-export function writeRandomCheckpoint({ folder, config, parameters, transposed = [], seed = 1 }) {
+export function writeRandomCheckpoint({ folder, config, parameters, transposed = [], seed = 1, deviation }) {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
   const inFileOrder = parameters.toSorted((a, b) => (a.path < b.path ? -1 : 1))
@@ -71,14 +75,14 @@ export function writeRandomCheckpoint({ folder, config, parameters, transposed =
     writeSync(file, length)
     writeSync(file, padded)
     const random = new Random(seed)
-    for (const parameter of inFileOrder) writeValues(file, parameter, random)
+    for (const parameter of inFileOrder) writeValues(file, parameter, { random, deviation })
   } finally {
     closeSync(file)
   }
 }
 
-function writeValues(file, parameter, random) {
-  const { centre, spread } = distribution(parameter)
+function writeValues(file, parameter, { random, deviation }) {
+  const { centre, spread } = distribution(parameter, deviation)
   let left = parameter.shape.reduce((a, b) => a * b, 1)
   while (left > 0) {
     const values = new Float32Array(Math.min(left, chunkElements))
