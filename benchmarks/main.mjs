@@ -1,29 +1,37 @@
-// `npm run bench [-- NAME...]`: all benchmarks, or those named.
+// `npm run bench [-- NAME...]`: all benchmarks, or those named. Those that take arguments are run only when named:
+// `npm run bench quality -- MODEL TEXT` wants files, `npm run bench peers -- OPTIONS` installs other packages.
 import { benchAbort } from './abort.mjs'
 import { benchEventLoop } from './event-loop.mjs'
 import { benchModels } from './models.mjs'
 import { benchNeighbour } from './neighbour.mjs'
-import { benchQuality } from './quality.mjs'
 
 const benchmarks = {
-  models: benchModels,
+  models: () => benchModels(),
   'event-loop': benchEventLoop,
   abort: benchAbort,
   neighbour: benchNeighbour,
 }
+const withArguments = {
+  quality: async (args) => (await import('./quality.mjs')).benchQuality(args),
+  peers: async (args) => (await import('./peers/main.mjs')).benchPeers(args),
+}
 
-const wanted = process.argv.slice(2)
-if (wanted[0] === 'quality') {
-  await benchQuality(wanted.slice(1))
-  process.exit()
+const [first, ...rest] = process.argv.slice(2)
+if (Object.hasOwn(withArguments, first)) {
+  await withArguments[first](rest)
+} else {
+  await runNamed(first === undefined ? Object.keys(benchmarks) : [first, ...rest])
 }
-for (const name of wanted) {
-  if (name in benchmarks) continue
-  console.error(`bench: no benchmark ${name}; there are ${Object.keys(benchmarks).join(', ')}`)
-  process.exit(2)
-}
-for (const [name, run] of Object.entries(benchmarks)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue
-  console.log(`\n${name}`)
-  await run()
+
+async function runNamed(names) {
+  for (const name of names) {
+    if (Object.hasOwn(benchmarks, name)) continue
+    const known = [...Object.keys(benchmarks), ...Object.keys(withArguments)].join(', ')
+    console.error(`bench: no benchmark ${name}; there are ${known}`)
+    process.exit(2)
+  }
+  for (const name of names) {
+    console.log(`\n${name}`)
+    await benchmarks[name]()
+  }
 }

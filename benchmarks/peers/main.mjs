@@ -1,0 +1,99 @@
+// `npm run bench peers [-- OPTIONS]`: Kvasir beside other packages that run language models in Node.js, all with the same
+// random weights. Each contender is verified first, and measured round by round in a process of its own.
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { addon } from '../../dist/native/addon.js'
+import { contenders, installedVersion } from './contenders.mjs'
+import { prepareModels } from './models/prepare.mjs'
+import { shapes } from './models/shapes.mjs'
+import { readOptions } from './options.mjs'
+import { describeRun, writeResults } from './report/results.mjs'
+import { printResults } from './report/table.mjs'
+import { efforts, measureRound } from './rounds.mjs'
+import { referenceAnswers, verify } from './verify.mjs'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+
+/** @param {string[]} argv */
+export async function benchPeers(argv) {
+  const options = readOptions(argv)
+  const installProblem = install()
+  const effort = { ...efforts[options.quick ? 'quick' : 'full'], ...options.effort }
+  const threads = options.threads ?? addon().cpuInfo().processors
+  const results = { ...describeRun({ threads, effort }), shapes: {} }
+  for (const shape of options.shapes) {
+    const rows = options.contenders.map((name) => newRow(name, installProblem))
+    results.shapes[shape] = { ...shapes[shape], contenders: rows }
+    await benchShape(shape, rows, { threads, effort })
+    printResults(results, shape)
+    await writeResults(results, options.json)
+  }
+}
+
+/** Installs the peers where that was not done. Their install scripts, which download what is not needed, stay unrun. */
+function install() {
+  if (existsSync(`${here}node_modules`)) return null
+  console.log('installing peers')
+  const { status, stderr } = spawnSync('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    cwd: here,
+    encoding: 'utf8',
+  })
+  if (status === 0) return null
+  return (/npm error (?!code)(.*)/.exec(stderr)?.[1] ?? `npm ended with ${status}`).trim()
+}
+
+function newRow(name, installProblem) {
+  const contender = contenders.find((one) => one.name === name)
+  const version = installedVersion(contender.package)
+  const reason = version === null ? (installProblem ?? 'npm left it out') : undefined
+  return { ...contender, version, status: version === null ? 'not installed' : 'waiting', reason, rounds: [] }
+}
+
+async function benchShape(shape, rows, { threads, effort }) {
+  console.log(`\n${shapes[shape].title}`)
+  const present = () => rows.filter(({ status }) => status === 'waiting')
+  prepareModels(
+    shape,
+    new Set(
+      present()
+        .map(({ file }) => file)
+        .filter(Boolean),
+    ),
+  )
+  const reference = await referenceAnswers({ shape, threads })
+  for (const row of present()) {
+    await attempt(row, async () => {
+      row.agreement = await verify(row, reference, { shape, threads })
+      const { relativeError, klDivergence } = row.agreement
+      console.log(
+        `${row.name}: logits off by ${relativeError.toExponential(1)} of their spread, KL ${klDivergence.toExponential(1)}`,
+      )
+    })
+  }
+  const probe = new (addon().Backend)({ threads })
+  for (let round = 0; round < effort.rounds; round++) {
+    for (const row of present()) {
+      await attempt(row, async () => {
+        row.rounds.push(await measureRound(row, { shape, threads, probe, effort, round }))
+      })
+      console.log(
+        `round ${round + 1} of ${effort.rounds}: ${row.name} ${row.status === 'failed' ? 'failed' : 'done'}`,
+      )
+    }
+  }
+  probe.dispose()
+  for (const row of present()) row.status = 'measured'
+}
+
+/** A contender that fails is reported, and takes no further part. */
+async function attempt(row, body) {
+  try {
+    await body()
+  } catch (error) {
+    row.status = 'failed'
+    row.reason = error.message
+    row.rounds = []
+    console.log(`${row.name}: failed: ${error.message}`)
+  }
+}

@@ -1,0 +1,42 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** What of one processor counts as idle. */
+const idleShare = 0.1
+const idleWindowMs = 20
+const longestWaitMs = 10_000
+
+/**
+ * How long work goes on after an abort that is due `dueMs` after its start: until the call settles, and until the process
+ * computes no more. Where the event loop is blocked, `abort()` itself comes late; that counts. `settledMs` is negative
+ * where the work was done before.
+ */
+export async function measureAbort(runner, { ids, maxTokens, dueMs }) {
+  const controller = new AbortController()
+  const start = performance.now()
+  const timer = setTimeout(() => controller.abort(), dueMs)
+  await runner.generate(ids, { maxTokens, signal: controller.signal }).catch((error) => {
+    if (!controller.signal.aborted) throw error
+  })
+  clearTimeout(timer)
+  const settledMs = performance.now() - start - dueMs
+  return { settledMs, idleMs: settledMs + (await untilIdle()) }
+}
+
+/** Milliseconds from now to the start of the first window without much use of processors. */
+async function untilIdle() {
+  const start = performance.now()
+  let window = { at: start, used: processorMs() }
+  while (performance.now() - start < longestWaitMs) {
+    await sleep(1)
+    const now = performance.now()
+    const used = processorMs()
+    if (used - window.used > idleShare * idleWindowMs) window = { at: now, used }
+    else if (now - window.at >= idleWindowMs) return window.at - start
+  }
+  return Number.POSITIVE_INFINITY
+}
+
+function processorMs() {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}

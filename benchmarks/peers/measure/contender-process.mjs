@@ -1,0 +1,56 @@
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { runnerOf } from '../contenders.mjs'
+
+const script = fileURLToPath(new URL('./process.mjs', import.meta.url))
+const longestPhaseMs = 600_000
+
+/** One contender in a process of its own. */
+export class ContenderProcess {
+  #child
+  #output = ''
+
+  constructor() {
+    this.#child = fork(script, [], { serialization: 'advanced', stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+    const keep = (text) => {
+      this.#output = (this.#output + text).slice(-2000)
+    }
+    this.#child.stdout.on('data', keep)
+    this.#child.stderr.on('data', keep)
+  }
+
+  load(contender, { shape, threads }) {
+    const runner = new URL(`../runners/${runnerOf(contender)}`, import.meta.url).href
+    return this.ask('load', { runner, shape, type: contender.type, threads })
+  }
+
+  /** What a phase measured. Rejects when it threw, when the process ended, or when it takes too long. */
+  ask(phase, options) {
+    return new Promise((resolve, reject) => {
+      const finish = (settle, value) => {
+        clearTimeout(timer)
+        this.#child.off('message', onMessage)
+        this.#child.off('exit', onExit)
+        settle(value)
+      }
+      const onMessage = ({ result, error }) =>
+        error === undefined ? finish(resolve, result) : finish(reject, new Error(error))
+      const onExit = (code, signal) => {
+        const last = this.#output.trim().split('\n').at(-1)
+        finish(reject, new Error(`its process ended with ${signal ?? code} in ${phase}: ${last}`))
+      }
+      const timer = setTimeout(() => finish(reject, new Error(`${phase} took too long`)), longestPhaseMs)
+      this.#child.on('message', onMessage)
+      this.#child.on('exit', onExit)
+      this.#child.send({ phase, options })
+    })
+  }
+
+  /** Ends it without ceremony: some contenders' clean-up can hang or crash. */
+  async end() {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const exited = new Promise((resolve) => this.#child.once('exit', resolve))
+    this.#child.kill('SIGKILL')
+    await exited
+  }
+}

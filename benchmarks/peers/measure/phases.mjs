@@ -1,0 +1,74 @@
+// What is measured of one contender, in its own process.
+import { modelFiles, shapes } from '../models/shapes.mjs'
+import { measureAbort } from './abort.mjs'
+import { watchEventLoop } from './event-loop.mjs'
+import { memory } from './memory.mjs'
+
+export class Phases {
+  #runner
+
+  /** `shape` is a shape's name. */
+  async load({ runner, shape, type, threads }) {
+    const options = { files: modelFiles(shape), shape: shapes[shape], type, threads }
+    const importStart = performance.now()
+    const { load } = await import(runner)
+    const importMs = performance.now() - importStart
+    const { result, delay } = await watchEventLoop(async () => {
+      const start = performance.now()
+      this.#runner = await load(options)
+      return performance.now() - start
+    })
+    return { importMs, loadMs: result, delay, memory: memory() }
+  }
+
+  logits({ ids, rows }) {
+    return this.#runner.logits(ids, rows)
+  }
+
+  async greedyIds({ ids, maxTokens }) {
+    const found = []
+    await this.#runner.generate(ids, { maxTokens, onToken: (id) => found.push(id) })
+    return found
+  }
+
+  /** Milliseconds to the first token of each prompt. */
+  async prefill({ prompts }) {
+    const { result, delay } = await watchEventLoop(async () => {
+      const times = []
+      for (const ids of prompts) {
+        const start = performance.now()
+        await this.#runner.generate(ids, { maxTokens: 1 })
+        times.push(performance.now() - start)
+      }
+      return times
+    })
+    return { ms: result, delay }
+  }
+
+  /** Milliseconds a token, from the first to the last. */
+  async decode({ ids, tokens, repetitions }) {
+    const { result, delay } = await watchEventLoop(async () => {
+      const times = []
+      for (let repetition = 0; repetition < repetitions; repetition++)
+        times.push(await this.#timePerToken(ids, tokens))
+      return times
+    })
+    return { msPerToken: result, delay }
+  }
+
+  async #timePerToken(ids, tokens) {
+    const times = []
+    await this.#runner.generate(ids, { maxTokens: tokens + 1, onToken: () => times.push(performance.now()) })
+    if (times.length !== tokens + 1)
+      throw new Error(`decode: ${tokens + 1} tokens were expected, got ${times.length}`)
+    return (times[tokens] - times[0]) / tokens
+  }
+
+  abort(options) {
+    return measureAbort(this.#runner, options)
+  }
+
+  memory() {
+    return memory()
+  }
+}
