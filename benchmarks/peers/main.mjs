@@ -14,6 +14,7 @@ import { efforts, measureRound } from './rounds.mjs'
 import { referenceAnswers, verify } from './verify.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** @param {string[]} argv */
 export async function benchPeers(argv) {
@@ -92,8 +93,8 @@ async function attempt(row, body) {
     await body()
   } catch (error) {
     row.status = 'failed'
-    row.reason = error.message
+    row.reason = error.message.replaceAll(root, '')
     row.rounds = []
-    console.log(`${row.name}: failed: ${error.message}`)
+    console.log(`${row.name}: failed: ${row.reason}`)
   }
 }

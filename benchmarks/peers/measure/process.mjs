@@ -10,3 +10,6 @@ process.on('message', async ({ phase, options }) => {
     process.send({ error: String(error?.message ?? error) })
   }
 })
+
+// A parent that is gone asks for nothing more.
+process.on('disconnect', () => process.exit())

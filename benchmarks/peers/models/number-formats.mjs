@@ -6,12 +6,19 @@ const floatBits = new Uint32Array(float.buffer)
 /** The bits of the nearest f16, ties to even. */
 export function halfBits(value) {
   float[0] = value
-  const bits = floatBits[0]
+  return halfOfBits(floatBits[0])
+}
+
+/** Of the bits of an f32. */
+function halfOfBits(bits) {
   const sign = (bits >>> 16) & 0x8000
   const size = bits & 0x7fffffff
   if (size >= 0x47800000) return sign | (size > 0x7f800000 ? 0x7e00 : 0x7c00)
   // Below the least normal f16, the number is a multiple of 2^-24.
-  if (size < 0x38800000) return sign | roundToEven(Math.abs(float[0]) * 2 ** 24)
+  if (size < 0x38800000) {
+    floatBits[0] = size
+    return sign | roundToEven(float[0] * 2 ** 24)
+  }
   // Rounding carries into the exponent, up to infinity.
   return sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13)
 }
@@ -34,7 +41,10 @@ function encodeF32(values) {
 }
 
 function encodeF16(values) {
-  return new Uint8Array(Uint16Array.from(values, halfBits).buffer)
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+  const halves = new Uint16Array(values.length)
+  for (let i = 0; i < bits.length; i++) halves[i] = halfOfBits(bits[i])
+  return new Uint8Array(halves.buffer)
 }
 
 /** Blocks of 32: a scale in f16, and 32 numbers of 8 bits. */
