@@ -34,14 +34,14 @@ export async function benchPeers(argv) {
 
 /** Installs the peers where that was not done. Their install scripts, which download what is not needed, stay unrun. */
 function install() {
-  if (existsSync(`${here}node_modules`)) return null
+  if (existsSync(`${here}node_modules/.package-lock.json`)) return null // npm writes it last
   console.log('installing peers')
   const { status, stderr } = spawnSync('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], {
     cwd: here,
     encoding: 'utf8',
   })
   if (status === 0) return null
-  return (/npm error (?!code)(.*)/.exec(stderr)?.[1] ?? `npm ended with ${status}`).trim()
+  return `npm install failed with ${/npm error code (\S+)/.exec(stderr)?.[1] ?? status}`
 }
 
 function newRow(name, installProblem) {

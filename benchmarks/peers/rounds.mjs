@@ -25,13 +25,15 @@ export async function measureRound(contender, { shape, threads, probe, effort, r
       promptOf(promptTokens, { vocabulary: config.vocab_size, seed: round * 100 + i }),
     )
     await contestant.ask('prefill', { prompts: prompts.slice(0, 1) }) // warms up
-    await sleep(settleMs)
-    const fmaRate = probe.probeFma()
-    const prefill = await contestant.ask('prefill', { prompts: prompts.slice(1) })
-    await sleep(settleMs)
-    const readRate = probe.probeRead(probeBytes)
+    const [prefill, fmaRate] = await beside(
+      () => probe.probeFma(),
+      () => contestant.ask('prefill', { prompts: prompts.slice(1) }),
+    )
     const ids = prompts[0].slice(0, decodePrompt)
-    const decode = await contestant.ask('decode', { ids, tokens: decodeTokens, repetitions: effort.decodes })
+    const [decode, readRate] = await beside(
+      () => probe.probeRead(probeBytes),
+      () => contestant.ask('decode', { ids, tokens: decodeTokens, repetitions: effort.decodes }),
+    )
     const { peakBytes } = await contestant.ask('memory')
     const prefillMs = median(prefill.ms)
     const perToken = median(decode.msPerToken)
@@ -54,6 +56,15 @@ export async function measureRound(contender, { shape, threads, probe, effort, r
   } finally {
     await contestant.end()
   }
+}
+
+/** What `measure` found, and the mean of what `probe` found before it and after it. */
+async function beside(probe, measure) {
+  await sleep(settleMs)
+  const before = probe()
+  const result = await measure()
+  await sleep(settleMs)
+  return [result, (before + probe()) / 2]
 }
 
 /** Of each kind the median: in a prefill at its middle, in decode after a few tokens. */

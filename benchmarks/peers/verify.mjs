@@ -14,6 +14,15 @@ const greedyTokens = 16
  * 0.2 in GPT-2's shape and by 0.5 in Llama's.
  */
 const tolerances = { 32: 1e-3, 16: 2e-2, 8: 0.1, 4: 0.7 }
+/**
+ * llama.cpp's attention computes partly in f16 with weights in f32 too: off by 0.0007 in GPT-2's shape, 0.0022 in Llama's.
+ * Without flash attention and with caches in f32 it is off by 0.0004 in GPT-2's, where GELU comes from a table in f16.
+ */
+const llamaCppTolerance = 5e-3
+
+function toleranceOf({ bits, package: from }) {
+  return from === 'node-llama-cpp' ? Math.max(tolerances[bits], llamaCppTolerance) : tolerances[bits]
+}
 
 /** What others are compared with: the logits and the tokens of kvasir in f32. */
 export async function referenceAnswers(options) {
@@ -27,7 +36,7 @@ export async function verify(contender, reference, options) {
     ...compareLogits(reference.logits, found.logits),
     ...compareTokens(reference.ids, found.ids),
   }
-  const tolerance = tolerances[contender.bits]
+  const tolerance = toleranceOf(contender)
   if (!(agreement.relativeError <= tolerance))
     throw new Error(
       `its logits are off by ${agreement.relativeError.toPrecision(2)} of their spread, ${tolerance} is allowed`,

@@ -1,7 +1,8 @@
 // The parts that decoders have in common as ONNX nodes.
 //
-// Attention is one node, GroupQueryAttention, as in exports made for serving. Of plain products and a softmax it was as
-// fast, within 5 % in prefill and in decode of GPT-2's shape. transformers.js finds out the cache's shape by the name of the batch's dimension.
+// Attention is one node, GroupQueryAttention, as in exports made for serving. Made of plain products and a softmax it was
+// as fast, within 5 % in prefill and in decode of GPT-2's shape. transformers.js finds out the cache's shape by the name of
+// the batch's dimension.
 import { encodeNBits } from './number-formats.mjs'
 
 const microsoft = 'com.microsoft'

@@ -54,7 +54,7 @@ export async function writeResults(
 
 function ignoreMissingLibrary(error) {
   if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
-  console.log(`no chart: ${error.message}`)
+  console.log('no chart: vega is not installed')
   return {}
 }
 
