@@ -8,7 +8,7 @@ import { contenders, installedVersion } from './contenders.mjs'
 import { prepareModels } from './models/prepare.mjs'
 import { shapes } from './models/shapes.mjs'
 import { readOptions } from './options.mjs'
-import { describeRun, writeResults } from './report/results.mjs'
+import { describeRun, resultsPath, writeCharts, writeResults } from './report/results.mjs'
 import { printResults } from './report/table.mjs'
 import { efforts, measureRound } from './rounds.mjs'
 import { referenceAnswers, verify } from './verify.mjs'
@@ -23,13 +23,16 @@ export async function benchPeers(argv) {
   const effort = { ...efforts[options.quick ? 'quick' : 'full'], ...options.effort }
   const threads = options.threads ?? addon().cpuInfo().processors
   const results = { ...describeRun({ threads, effort }), shapes: {} }
+  const path = options.json ?? resultsPath(results)
   for (const shape of options.shapes) {
     const rows = options.contenders.map((name) => newRow(name, installProblem))
-    results.shapes[shape] = { ...shapes[shape], contenders: rows }
-    await benchShape(shape, rows, { threads, effort })
+    const { decodeTokens } = { ...shapes[shape], ...effort }
+    results.shapes[shape] = { ...shapes[shape], decodeTokens, contenders: rows }
+    await benchShape(shape, rows, { threads, effort, onRound: () => writeResults(path, results) })
     printResults(results, shape)
-    await writeResults(results, options.json)
   }
+  writeResults(path, results)
+  console.log(`\nwritten: ${[path, ...(await writeCharts(path, results))].join(', ')}`)
 }
 
 /** Installs the peers where that was not done. Their install scripts, which download what is not needed, stay unrun. */
@@ -51,40 +54,36 @@ function newRow(name, installProblem) {
   return { ...contender, version, status: version === null ? 'not installed' : 'waiting', reason, rounds: [] }
 }
 
-async function benchShape(shape, rows, { threads, effort }) {
+async function benchShape(shape, rows, { threads, effort, onRound }) {
   console.log(`\n${shapes[shape].title}`)
-  const present = () => rows.filter(({ status }) => status === 'waiting')
-  prepareModels(
-    shape,
-    new Set(
-      present()
-        .map(({ file }) => file)
-        .filter(Boolean),
-    ),
-  )
+  prepareModels(shape, new Set(inPlay(rows).flatMap(({ file }) => file ?? [])))
+  await verifyAll(shape, rows, threads)
+  const probe = new (addon().Backend)({ threads })
+  for (let round = 0; round < effort.rounds; round++) {
+    for (const row of inPlay(rows)) {
+      await attempt(row, async () => {
+        row.rounds.push(await measureRound(row, { shape, threads, probe, effort, round }))
+        row.status = 'measured'
+        console.log(`round ${round + 1} of ${effort.rounds}: ${row.name}`)
+      })
+    }
+    onRound()
+  }
+  probe.dispose()
+}
+
+const inPlay = (rows) => rows.filter(({ status }) => status === 'waiting' || status === 'measured')
+
+async function verifyAll(shape, rows, threads) {
   const reference = await referenceAnswers({ shape, threads })
-  for (const row of present()) {
+  for (const row of inPlay(rows)) {
     await attempt(row, async () => {
       row.agreement = await verify(row, reference, { shape, threads })
       const { relativeError, klDivergence } = row.agreement
-      console.log(
-        `${row.name}: logits off by ${relativeError.toExponential(1)} of their spread, KL ${klDivergence.toExponential(1)}`,
-      )
+      const [error, divergence] = [relativeError, klDivergence].map((value) => value.toExponential(1))
+      console.log(`${row.name}: logits off by ${error} of their spread, KL ${divergence}`)
     })
   }
-  const probe = new (addon().Backend)({ threads })
-  for (let round = 0; round < effort.rounds; round++) {
-    for (const row of present()) {
-      await attempt(row, async () => {
-        row.rounds.push(await measureRound(row, { shape, threads, probe, effort, round }))
-      })
-      console.log(
-        `round ${round + 1} of ${effort.rounds}: ${row.name} ${row.status === 'failed' ? 'failed' : 'done'}`,
-      )
-    }
-  }
-  probe.dispose()
-  for (const row of present()) row.status = 'measured'
 }
 
 /** A contender that fails is reported, and takes no further part. */

@@ -9,10 +9,10 @@ const probeBytes = 2 ** 29
 /** Threads of a contender may go on spinning for a while, which probes would suffer from. */
 const settleMs = 100
 
-/** How much is done in a round. */
+/** How much is done; `decodeTokens` is the shape's own where it is not said. */
 export const efforts = {
   full: { rounds: 5, prefills: 3, decodes: 2, aborts: 3 },
-  quick: { rounds: 1, prefills: 2, decodes: 1, aborts: 1 },
+  quick: { rounds: 1, prefills: 2, decodes: 1, aborts: 1, decodeTokens: 48 },
 }
 
 /** @returns {Promise<object>} the figures of one round, as they are in the JSON */
@@ -20,7 +20,8 @@ export async function measureRound(contender, { shape, threads, probe, effort, r
   const contestant = new ContenderProcess()
   try {
     const loading = await contestant.load(contender, { shape, threads })
-    const { promptTokens, decodeTokens, config } = shapes[shape]
+    const { promptTokens, config } = shapes[shape]
+    const decodeTokens = effort.decodeTokens ?? shapes[shape].decodeTokens
     const prompts = Array.from({ length: effort.prefills + 1 }, (_, i) =>
       promptOf(promptTokens, { vocabulary: config.vocab_size, seed: round * 100 + i }),
     )
@@ -47,7 +48,7 @@ export async function measureRound(contender, { shape, threads, probe, effort, r
       prefillRate: promptTokens / (prefillMs / 1000),
       prefillShare: prefillWork(shape) / (prefillMs / 1000) / fmaRate,
       decodeRate: 1000 / perToken,
-      decodeShare: decodeBytes(shape, contender) / (perToken / 1000) / readRate,
+      decodeShare: decodeBytes(shape, { ...contender, decodeTokens }) / (perToken / 1000) / readRate,
       fmaRate,
       readRate,
       delays: { loading: loading.delay, prefill: prefill.delay, decode: decode.delay },
@@ -118,9 +119,8 @@ function prefillWork(shape) {
 }
 
 /** Bytes that a token needs: the weights, and keys and values of the context so far, in f32. */
-function decodeBytes(shape, { bytesPerWeight }) {
-  const { decodeTokens, config } = shapes[shape]
-  const { C, KH, D, L, V } = dimensions(config)
+function decodeBytes(shape, { bytesPerWeight, decodeTokens }) {
+  const { C, KH, D, L, V } = dimensions(shapes[shape].config)
   const cached = 2 * L * KH * D * 4 * (decodePrompt + decodeTokens / 2)
   return (layerSize(shape) + C * V) * bytesPerWeight + cached
 }

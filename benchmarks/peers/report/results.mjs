@@ -34,22 +34,27 @@ function commit() {
   }
 }
 
-/** Writes the JSON, and a chart a shape where the plotting library is there. */
-export async function writeResults(
-  results,
-  path = join(resultsFolder, `peers-${cpuStem(results.cpu)}.json`),
-) {
+/** Where results go that nobody gave a place. */
+export function resultsPath({ cpu }) {
+  return join(resultsFolder, `peers-${cpuStem(cpu)}.json`)
+}
+
+export function writeResults(path, results) {
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, `${JSON.stringify(results, null, 2)}\n`)
-  const written = [path]
+}
+
+/** Writes a chart a shape beside the JSON, where the plotting library is there; returns their paths. */
+export async function writeCharts(path, results) {
+  const { drawChart } = await import('./chart.mjs').catch(ignoreMissingLibrary)
+  if (!drawChart) return []
+  const written = []
   for (const shape of Object.keys(results.shapes)) {
     const chart = join(dirname(path), `${basename(path, '.json')}-${shape}.svg`)
-    const { drawChart } = await import('./chart.mjs').catch(ignoreMissingLibrary)
-    if (!drawChart) continue
     writeFileSync(chart, await drawChart(results, shape))
     written.push(chart)
   }
-  console.log(`written: ${written.join(', ')}`)
+  return written
 }
 
 function ignoreMissingLibrary(error) {
