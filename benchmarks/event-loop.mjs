@@ -1,7 +1,6 @@
 // How long timers of the calling thread wait while a model loads and generates with all processors busy.
-
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { loadModel } from 'kvasir'
+import { watchEventLoop } from './event-loop-delay.mjs'
 import { gpt2Checkpoint } from './gpt2-shape.mjs'
 import { printTable } from './statistics.mjs'
 
@@ -24,10 +23,6 @@ export async function benchEventLoop() {
 }
 
 async function watched(name, body) {
-  const delay = monitorEventLoopDelay({ resolution: 1 })
-  delay.enable()
-  await body()
-  delay.disable()
-  const ms = (nanoseconds) => Math.max(0, nanoseconds / 1e6 - 1).toFixed(1) // the timer's own period is counted
-  return [name, ms(delay.percentile(50)), ms(delay.percentile(99)), ms(delay.max)]
+  const { delay } = await watchEventLoop(body)
+  return [name, ...[delay.p50Ms, delay.p99Ms, delay.maxMs].map((ms) => ms.toFixed(1))]
 }

@@ -11,8 +11,12 @@ const usage = `npm run bench peers -- [OPTIONS]
   --json FILE           where results go, instead of benchmarks/results
 contenders: ${contenders.map(({ name }) => name).join(', ')}`
 
-/** Ends the process, with the reason, where an option is not understood. */
+/** Ends the process where help is asked for, and with the reason where an option is not understood. */
 export function readOptions(argv) {
+  if (argv.includes('--help')) {
+    console.log(usage)
+    process.exit(0)
+  }
   try {
     return parse(argv)
   } catch (error) {

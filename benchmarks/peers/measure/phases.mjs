@@ -1,7 +1,7 @@
 // What is measured of one contender, in its own process.
+import { watchEventLoop } from '../../event-loop-delay.mjs'
 import { modelFiles, shapes } from '../models/shapes.mjs'
 import { measureAbort } from './abort.mjs'
-import { watchEventLoop } from './event-loop.mjs'
 import { memory } from './memory.mjs'
 
 export class Phases {

@@ -1,6 +1,7 @@
 // The shapes that are compared, and how many tokens each is measured with.
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { config as gpt2Config } from '../../gpt2-shape.mjs'
 
 /** Where models of these shapes are kept once written: some 2 GB for GPT-2, 20 GB for Llama. */
 export const cacheFolder = fileURLToPath(new URL('../.cache', import.meta.url))
@@ -8,14 +9,7 @@ export const cacheFolder = fileURLToPath(new URL('../.cache', import.meta.url))
 export const shapes = {
   gpt2: {
     title: 'GPT-2 124M',
-    config: {
-      model_type: 'gpt2',
-      vocab_size: 50257,
-      n_positions: 1024,
-      n_embd: 768,
-      n_layer: 12,
-      n_head: 12,
-    },
+    config: gpt2Config,
     contextLength: 1024,
     promptTokens: 512,
     decodeTokens: 128,
