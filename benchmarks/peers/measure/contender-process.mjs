@@ -36,8 +36,9 @@ export class ContenderProcess {
       const onMessage = ({ result, error }) =>
         error === undefined ? finish(resolve, result) : finish(reject, new Error(error))
       const onExit = (code, signal) => {
-        const last = this.#output.trim().split('\n').at(-1)
-        finish(reject, new Error(`its process ended with ${signal ?? code} in ${phase}: ${last}`))
+        const lastLine = this.#output.trim().split('\n').at(-1)
+        const message = `its process ended with ${signal ?? code} in ${phase}`
+        finish(reject, new Error(lastLine ? `${message}: ${lastLine}` : message))
       }
       const timer = setTimeout(() => finish(reject, new Error(`${phase} took too long`)), longestPhaseMs)
       this.#child.on('message', onMessage)
