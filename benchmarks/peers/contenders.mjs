@@ -9,7 +9,7 @@ export const contenders = [
   { name: 'kvasir-f32', package: 'kvasir', type: 'f32', bits: 32, bytesPerWeight: 4 },
   { name: 'kvasir-bf16', package: 'kvasir', type: 'bf16', bits: 16, bytesPerWeight: 2 },
   { name: 'kvasir-q8', package: 'kvasir', type: 'q8', bits: 8, bytesPerWeight: 34 / 32 },
-  { name: 'kvasir-q4', package: 'kvasir', type: 'q4', bits: 4, bytesPerWeight: 18 / 32 },
+  { name: 'kvasir-q4', package: 'kvasir', type: 'q4', bits: 4, bytesPerWeight: 20 / 32 },
   ...[
     { type: 'f32', bits: 32, bytesPerWeight: 4 },
     { type: 'f16', bits: 16, bytesPerWeight: 2 },

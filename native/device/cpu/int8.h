@@ -46,6 +46,11 @@ static inline __m512i store_rounded(Rounded* p, Vec numbers) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(integers));
   return integers;
 }
+static inline __m512i magnitude_bits(Vec a) {
+  return _mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7fffffff));
+}
+static inline __m512i larger_integers(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
+static inline int32_t largest_integer(__m512i a) { return _mm512_reduce_max_epi32(a); }
 static inline __m512i add_integers(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
 static inline int32_t sum_integers(__m512i a) { return _mm512_reduce_add_epi32(a); }
 
@@ -183,6 +188,17 @@ static inline __m128i store_rounded(Rounded* p, Vec numbers) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(integers, integers));
   return integers;
 }
+static inline __m128i magnitude_bits(Vec a) {
+  return _mm_and_si128(_mm_castps_si128(a.v), _mm_set1_epi32(0x7fffffff));
+}
+static inline __m128i larger_integers(__m128i a, __m128i b) {
+  const __m128i first = _mm_cmpgt_epi32(a, b);
+  return _mm_or_si128(_mm_and_si128(first, a), _mm_andnot_si128(first, b));
+}
+static inline int32_t largest_integer(__m128i a) {
+  a = larger_integers(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(larger_integers(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(2, 3, 0, 1))));
+}
 static inline __m128i add_integers(__m128i a, __m128i b) { return _mm_add_epi32(a, b); }
 static inline int32_t sum_integers(__m128i a) {
   a = _mm_add_epi32(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(1, 0, 3, 2)));
@@ -192,6 +208,15 @@ static inline int32_t sum_integers(__m128i a) {
 #endif
 
 #if defined(__AVX2__) && !defined(__AVX512VNNI__)
+static inline __m256i magnitude_bits(Vec a) {
+  return _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x7fffffff));
+}
+static inline __m256i larger_integers(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
+static inline int32_t largest_integer(__m256i v) {
+  __m128i a = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  a = _mm_max_epi32(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(_mm_max_epi32(a, _mm_shuffle_epi32(a, _MM_SHUFFLE(2, 3, 0, 1))));
+}
 static inline __m256i add_integers(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
 static inline int32_t sum_integers(__m256i v) {
   __m128i a = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));

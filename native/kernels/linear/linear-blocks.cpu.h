@@ -44,18 +44,23 @@ struct BlockRounding {
 };
 static inline BlockRounding round_block(const float* x, int64_t columns, Rounded* out, int64_t four_stride) {
   constexpr int kVectors = static_cast<int>(kBlockColumns) / kWidth;
-  Vec numbers[kVectors], most = zero(), poison = zero();
+  constexpr int32_t kInfinity = 0x7f800000;
+  Vec numbers[kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; v++) {
     const int64_t left = columns - v * kWidth;
     numbers[v] = left >= kWidth ? load(x + v * kWidth)
                  : left > 0     ? load_partial(x + v * kWidth, static_cast<int>(left))
                                 : zero();
-    most = max(most, abs(numbers[v]));
-    poison = fma(numbers[v], zero(), poison);  // NaN from what is not finite, which `most` may miss
   }
-  const float largest = reduce_max(most), nothing = reduce_add(poison);
-  const bool counts = largest >= 0x1p-100f;
+  // As integers magnitudes have the same order, and infinity and NaN come last.
+  auto most = magnitude_bits(numbers[0]);
+#pragma GCC unroll 8
+  for (int v = 1; v < kVectors; v++) most = larger_integers(most, magnitude_bits(numbers[v]));
+  const int32_t bits = largest_integer(most);
+  float largest;
+  std::memcpy(&largest, &bits, sizeof largest);
+  const bool counts = largest >= 0x1p-100f;  // not NaN
   const Vec inverse = broadcast(counts ? 127.0f / largest : 0.0f);
   alignas(64) Rounded rounded[kBlockColumns];
   auto sum = store_rounded(rounded, numbers[0] * inverse);
@@ -64,7 +69,8 @@ static inline BlockRounding round_block(const float* x, int64_t columns, Rounded
     sum = add_integers(sum, store_rounded(rounded + v * kWidth, numbers[v] * inverse));
   for (int four = 0; four < kFours; four++, out += four_stride)
     std::memcpy(out, rounded + 4 * four, 4 * sizeof(Rounded));
-  return {(counts ? largest / 127.0f : 0.0f) + nothing, sum_integers(sum)};
+  const float scale = bits >= kInfinity ? largest - largest : counts ? largest / 127.0f : 0.0f;
+  return {scale, sum_integers(sum)};
 }
 
 // How a blocked type's panel is read: the block's bytes from four columns on, and the block's end.
