@@ -14,28 +14,49 @@
       "target_name": "kernels_baseline",
       "type": "static_library",
       "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
-      "cflags_cc": ["<!@(node scripts/native-sources.cjs flags baseline)"],
+      "cflags_cc": ["<!@(node scripts/native-sources.cjs isas <(target_arch) baseline)"],
       "defines": ["KVASIR_ISA=baseline"]
     },
     {
-      "target_name": "kernels_avx2",
-      "type": "static_library",
-      "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
-      "cflags_cc": ["<!@(node scripts/native-sources.cjs flags avx2)"],
-      "defines": ["KVASIR_ISA=avx2"]
-    },
-    {
-      "target_name": "kernels_avx512",
-      "type": "static_library",
-      "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
-      "cflags_cc": ["<!@(node scripts/native-sources.cjs flags avx512)"],
-      "defines": ["KVASIR_ISA=avx512"]
-    },
-    {
       "target_name": "kvasir",
-      "dependencies": ["kernels_baseline", "kernels_avx2", "kernels_avx512"],
+      "dependencies": ["kernels_baseline"],
+      "conditions": [
+        ["target_arch == 'x64'", { "dependencies": ["kernels_avx2", "kernels_avx512"] }],
+        ["target_arch == 'arm64'", { "dependencies": ["kernels_dotprod"] }]
+      ],
       "sources": ["<!@(node scripts/native-sources.cjs base)"],
       "libraries": ["-ldl", "-lpthread"]
     }
+  ],
+  "conditions": [
+    ["target_arch == 'x64'", {
+      "targets": [
+        {
+          "target_name": "kernels_avx2",
+          "type": "static_library",
+          "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+          "cflags_cc": ["<!@(node scripts/native-sources.cjs isas x64 avx2)"],
+          "defines": ["KVASIR_ISA=avx2"]
+        },
+        {
+          "target_name": "kernels_avx512",
+          "type": "static_library",
+          "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+          "cflags_cc": ["<!@(node scripts/native-sources.cjs isas x64 avx512)"],
+          "defines": ["KVASIR_ISA=avx512"]
+        }
+      ]
+    }],
+    ["target_arch == 'arm64'", {
+      "targets": [
+        {
+          "target_name": "kernels_dotprod",
+          "type": "static_library",
+          "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+          "cflags_cc": ["<!@(node scripts/native-sources.cjs isas arm64 dotprod)"],
+          "defines": ["KVASIR_ISA=dotprod"]
+        }
+      ]
+    }]
   ]
 }

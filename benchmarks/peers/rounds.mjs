@@ -26,8 +26,8 @@ export async function measureRound(contender, { shape, threads, probe, effort, r
       promptOf(promptTokens, { vocabulary: config.vocab_size, seed: round * 100 + i }),
     )
     await contestant.ask('prefill', { prompts: prompts.slice(0, 1) }) // warms up
-    const [prefill, fmaRate] = await beside(
-      () => probe.probeFma(),
+    const [prefill, rate] = await beside(
+      () => probe.probeArithmetic(contender.bits < 16 ? 'int8' : 'f32'),
       () => contestant.ask('prefill', { prompts: prompts.slice(1) }),
     )
     const ids = prompts[0].slice(0, decodePrompt)
@@ -46,10 +46,10 @@ export async function measureRound(contender, { shape, threads, probe, effort, r
       loadedMappedBytes: loading.memory.mappedBytes,
       peakBytes,
       prefillRate: promptTokens / (prefillMs / 1000),
-      prefillShare: prefillWork(shape) / (prefillMs / 1000) / fmaRate,
+      prefillShare: prefillWork(shape) / (prefillMs / 1000) / rate,
       decodeRate: 1000 / perToken,
       decodeShare: decodeBytes(shape, { ...contender, decodeTokens }) / (perToken / 1000) / readRate,
-      fmaRate,
+      rate,
       readRate,
       delays: { loading: loading.delay, prefill: prefill.delay, decode: decode.delay },
       aborts,

@@ -15,12 +15,19 @@ namespace kvasir {
 namespace baseline {
 extern const CpuKernels kCpuKernels;
 }
+#if defined(__aarch64__)
+namespace dotprod {
+extern const CpuKernels kCpuKernels;
+}
+#endif
+#if defined(__x86_64__)
 namespace avx2 {
 extern const CpuKernels kCpuKernels;
 }
 namespace avx512 {
 extern const CpuKernels kCpuKernels;
 }
+#endif
 
 namespace {
 
@@ -29,11 +36,16 @@ struct IsaRow {
   bool (*runs_here)(const platform::CpuFeatures&);
 };
 
-// The best first.
+// The best first. native/sources.json lists the same of each architecture.
 const IsaRow kIsas[] = {
+#if defined(__x86_64__)
     {&avx512::kCpuKernels,
      [](const platform::CpuFeatures& f) { return f.avx512 && f.avx512_vnni && f.avx512_bf16; }},
     {&avx2::kCpuKernels, [](const platform::CpuFeatures& f) { return f.avx2; }},
+#endif
+#if defined(__aarch64__)
+    {&dotprod::kCpuKernels, [](const platform::CpuFeatures& f) { return f.arm_dotprod; }},
+#endif
     {&baseline::kCpuKernels, [](const platform::CpuFeatures&) { return true; }},
 };
 

@@ -72,6 +72,7 @@ struct CpuFeatures {
   bool avx512 = false;  // F, BW, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
+  bool arm_dotprod = false;  // products of bytes
   bool intel = false;
 };
 CpuFeatures cpu_features();

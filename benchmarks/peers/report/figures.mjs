@@ -19,7 +19,10 @@ function withSpread(row, pick, digits) {
 
 export const columns = {
   prefill: { heading: 'prefill tok/s', cell: (row) => withSpread(row, (round) => round.prefillRate, 0) },
-  prefillShare: { heading: 'of FMA', cell: (row) => percent(middle(row, (round) => round.prefillShare)) },
+  prefillShare: {
+    heading: 'of arithmetic',
+    cell: (row) => percent(middle(row, (round) => round.prefillShare)),
+  },
   decode: { heading: 'decode tok/s', cell: (row) => withSpread(row, (round) => round.decodeRate, 1) },
   decodeShare: { heading: 'of reads', cell: (row) => percent(middle(row, (round) => round.decodeShare)) },
   load: { heading: 'load ms', cell: (row) => milliseconds(middle(row, (round) => round.loadMs)) },

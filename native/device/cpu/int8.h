@@ -142,6 +142,68 @@ static inline __m256i store_rounded(Rounded* p, Vec numbers) {
   return integers;
 }
 
+#elif defined(__aarch64__)
+
+// Signed here, so that no offset is left to make up for: `first` is not needed.
+using Rounded = int8_t;
+struct Bytes {
+  int8x16_t v;
+};
+struct FourRounded {
+  int8x16_t v;
+};
+static inline Bytes load_bytes(const uint8_t* p) {
+  return {vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(128)))};
+}
+static inline void load_halves(const uint8_t* p, Bytes& low, Bytes& high) {
+  const uint8x16_t both = vld1q_u8(p);
+  low.v = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));
+  high.v = vreinterpretq_s8_u8(vshrq_n_u8(both, 4));
+}
+static inline FourRounded load_rounded(const Rounded* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return {vreinterpretq_s8_s32(vdupq_n_s32(four))};
+}
+
+#if defined(__ARM_FEATURE_DOTPROD)
+
+struct Dots {
+  int32x4_t v;
+};
+static inline Dots start_dots(int32_t) { return {vdupq_n_s32(0)}; }
+static inline Dots add_products(Dots sum, Bytes w, FourRounded x) { return {vdotq_s32(sum.v, w.v, x.v)}; }
+static inline Vec to_floats(Dots sum) { return {vcvtq_f32_s32(sum.v)}; }
+
+#else
+
+struct Dots {
+  int32x4_t low, high;  // two sums for each lane
+};
+static inline Dots start_dots(int32_t) { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+static inline Dots add_products(Dots sum, Bytes w, FourRounded x) {
+  return {vpadalq_s16(sum.low, vmull_s8(vget_low_s8(w.v), vget_low_s8(x.v))),
+          vpadalq_s16(sum.high, vmull_high_s8(w.v, x.v))};
+}
+static inline Vec to_floats(Dots sum) { return {vcvtq_f32_s32(vpaddq_s32(sum.low, sum.high))}; }
+
+#endif
+
+static inline int32x4_t store_rounded(Rounded* p, Vec numbers) {
+  const int32x4_t integers = vcvtnq_s32_f32(numbers.v);
+  const int16x4_t words = vqmovn_s32(integers);
+  const int8x8_t bytes = vqmovn_s16(vcombine_s16(words, words));
+  std::memcpy(p, &bytes, 4);
+  return integers;
+}
+static inline int32x4_t magnitude_bits(Vec a) {
+  return vandq_s32(vreinterpretq_s32_f32(a.v), vdupq_n_s32(0x7fffffff));
+}
+static inline int32x4_t larger_integers(int32x4_t a, int32x4_t b) { return vmaxq_s32(a, b); }
+static inline int32_t largest_integer(int32x4_t a) { return vmaxvq_s32(a); }
+static inline int32x4_t add_integers(int32x4_t a, int32x4_t b) { return vaddq_s32(a, b); }
+static inline int32_t sum_integers(int32x4_t a) { return vaddvq_s32(a); }
+
 #else  // SSE2
 
 using Rounded = int16_t;

@@ -67,6 +67,28 @@ const Unit kF32 = {KVASIR_LOOP(KVASIR_FMA), 12, 8};
 const Unit kBF16 = kF32;
 const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 12, kBytes};
 
+#elif defined(__aarch64__)
+
+#define KVASIR_LOOP(instruction)                                                                           \
+  [](int64_t rounds) {                                                                                     \
+    asm volatile("movi v30.4s, #0\n\tmovi v31.4s, #0\n\t1:\n\t" KVASIR_TWELVE(instruction) instruction(12) \
+                     instruction(13) instruction(14) instruction(15) "subs %0, %0, #1\n\tb.ne 1b"          \
+                 : "+r"(rounds)                                                                            \
+                 :                                                                                         \
+                 : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",  \
+                   "v13", "v14", "v15", "v29", "v30", "v31");                                              \
+  }
+#define KVASIR_FMA(r) "fmla v" #r ".4s, v30.4s, v31.4s\n\t"
+const Unit kF32 = {KVASIR_LOOP(KVASIR_FMA), 16, 4};
+const Unit kBF16 = kF32;
+#if defined(__ARM_FEATURE_DOTPROD)
+#define KVASIR_INT8(r) "sdot v" #r ".4s, v30.16b, v31.16b\n\t"
+const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 16, 16};
+#else
+#define KVASIR_INT8(r) "smlal v" #r ".4s, v30.4h, v31.4h\n\t"
+const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 16, 4};  // that were widened
+#endif
+
 #else
 
 #define KVASIR_LOOP(body)                                                                           \

@@ -31,7 +31,7 @@ constexpr int64_t kPackedChannels = 16;
 // Rows that share each load, as many as leave registers for a row of the block and one broadcast element. Up
 // to kWideRows of them take four vectors of columns at once instead of two: more sums in flight, longer runs
 // of memory.
-#if defined(__AVX512F__)  // 32 registers
+#if defined(__AVX512F__) || defined(__aarch64__)  // 32 registers
 constexpr int kGroupRows = 12, kWideRows = 6;
 #elif defined(__AVX2__)  // 16 registers
 constexpr int kGroupRows = 6, kWideRows = 2;

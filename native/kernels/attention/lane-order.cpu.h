@@ -39,7 +39,7 @@ static inline void deinterleave(Vec& a, Vec& b) {
   b.v = _mm256_shuffle_ps(low, high, 0xdd);
 }
 
-#else
+#elif defined(__SSE2__)
 
 static inline void interleave(Vec& a, Vec& b) {
   const __m128 low = _mm_unpacklo_ps(a.v, b.v);
@@ -49,6 +49,19 @@ static inline void interleave(Vec& a, Vec& b) {
 static inline void deinterleave(Vec& a, Vec& b) {
   const __m128 even = _mm_shuffle_ps(a.v, b.v, 0x88);
   b.v = _mm_shuffle_ps(a.v, b.v, 0xdd);
+  a.v = even;
+}
+
+#else  // NEON
+
+static inline void interleave(Vec& a, Vec& b) {
+  const float32x4_t low = vzip1q_f32(a.v, b.v);
+  b.v = vzip2q_f32(a.v, b.v);
+  a.v = low;
+}
+static inline void deinterleave(Vec& a, Vec& b) {
+  const float32x4_t even = vuzp1q_f32(a.v, b.v);
+  b.v = vuzp2q_f32(a.v, b.v);
   a.v = even;
 }
 

@@ -28,6 +28,14 @@ static inline Vec load_elements(const Int8Element* p) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
 }
 
+#elif defined(__aarch64__)
+
+static inline Vec load_elements(const Int8Element* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(static_cast<uint32_t>(four))))))};
+}
+
 #else  // SSE2
 
 static inline Vec load_elements(const Int8Element* p) {

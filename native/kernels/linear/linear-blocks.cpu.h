@@ -17,7 +17,9 @@ namespace kvasir::KVASIR_ISA {
 constexpr int kBlockTileRows = 8, kBlockDeepRows = 6, kBlockVectors = 2;
 #elif defined(__AVXVNNI__)
 constexpr int kBlockTileRows = 4, kBlockDeepRows = 3, kBlockVectors = 2;
-#else  // two sums for each lane
+#elif defined(__aarch64__)  // 32 registers
+constexpr int kBlockTileRows = 4, kBlockDeepRows = 4, kBlockVectors = 2;
+#else                       // two sums for each lane
 constexpr int kBlockTileRows = 2, kBlockDeepRows = 2, kBlockVectors = 1;
 #endif
 

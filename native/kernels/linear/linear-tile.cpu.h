@@ -19,9 +19,11 @@ constexpr int kPanelVectors = static_cast<int>(kPanelRows) / kWidth;
 // the panel once, in address order.
 #if defined(__AVX512F__)  // 32 registers
 constexpr int kTileRows = 12, kTileVectors = 2, kWideRows = 12;
-#elif defined(__AVX2__)  // 16 registers
+#elif defined(__AVX2__)     // 16 registers
 constexpr int kTileRows = 6, kTileVectors = 2, kWideRows = 2;
-#else                    // 16 registers, of which a product takes one
+#elif defined(__aarch64__)  // 32 registers
+constexpr int kTileRows = 6, kTileVectors = 4, kWideRows = 3;
+#else                       // 16 registers, of which a product takes one
 constexpr int kTileRows = 2, kTileVectors = 4, kWideRows = 1;
 #endif
 
