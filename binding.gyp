@@ -21,7 +21,7 @@
       "target_name": "kvasir",
       "dependencies": ["kernels_baseline"],
       "conditions": [
-        ["target_arch == 'x64'", { "dependencies": ["kernels_avx2", "kernels_avx512"] }],
+        ["target_arch == 'x64'", { "dependencies": ["kernels_avx2", "kernels_avxvnni", "kernels_avx512"] }],
         ["target_arch == 'arm64'", { "dependencies": ["kernels_dotprod"] }]
       ],
       "sources": ["<!@(node scripts/native-sources.cjs base)"],
@@ -37,6 +37,13 @@
           "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
           "cflags_cc": ["<!@(node scripts/native-sources.cjs isas x64 avx2)"],
           "defines": ["KVASIR_ISA=avx2"]
+        },
+        {
+          "target_name": "kernels_avxvnni",
+          "type": "static_library",
+          "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+          "cflags_cc": ["<!@(node scripts/native-sources.cjs isas x64 avxvnni)"],
+          "defines": ["KVASIR_ISA=avxvnni"]
         },
         {
           "target_name": "kernels_avx512",

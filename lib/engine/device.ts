@@ -31,7 +31,7 @@ export function devicePlans(setup: EngineSetup, storedTypes: (parameter: string)
     kind: 'cpu',
     reason,
     backend: { device: 'cpu', threads: setup.threads, isa: setup.isa },
-    options: { dtype: setup.dtype, storedTypes },
+    options: { dtype: setup.dtype, storedTypes, roundOperands: setup.dtype === 'bf16' },
     activations: 'f32',
     cacheDtype: cacheType(setup.cacheDtype, hasBlocks(setup, storedTypes) ? 'f16' : 'f32'),
     lookahead: setup.lookahead ?? defaultLookahead.cpu,

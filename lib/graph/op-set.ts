@@ -16,7 +16,8 @@ export const opSet = {
   linear: {
     inputs: ['x', 'weight', 'bias?', 'residual?'],
     outputs: ['y'],
-    attributes: { activation: ['none', ...kinds], gated: 'boolean' },
+    // With roundsOperand x is rounded to bf16, the weight's type, before it is multiplied.
+    attributes: { activation: ['none', ...kinds], gated: 'boolean', 'roundsOperand?': 'boolean' },
   },
   'layer-norm': {
     inputs: ['x', 'residual?', 'weight?', 'bias?'],

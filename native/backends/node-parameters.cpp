@@ -63,7 +63,8 @@ Parameters<Linear> linear_parameters(const BoundNode& node) {
            x.dtype,
            y.dtype,
            activation_of(node.text("activation")),
-           node.flag_or("gated", false)};
+           node.flag_or("gated", false),
+           node.flag_or("roundsOperand", false)};
   return {p, [rows = x.rows](Linear& q, const StepState& s) { q.M = s.size(rows); }};
 }
 

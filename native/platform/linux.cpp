@@ -145,6 +145,8 @@ CpuFeatures cpu_features() {
   unsigned eax, ebx, ecx = 0, edx;
   bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);  // a name not every compiler has
   features.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
+  constexpr unsigned kAvxVnni = 1u << 4;  // of leaf 7.1's eax
+  features.avx_vnni = features.avx2 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & kAvxVnni);
   features.avx512 = features.avx2 && __builtin_cpu_supports("avx512f") &&
                     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                     __builtin_cpu_supports("avx512vl");

@@ -68,7 +68,8 @@ class File {
 // --- processor ---
 
 struct CpuFeatures {
-  bool avx2 = false;    // with FMA and F16C
+  bool avx2 = false;  // with FMA and F16C
+  bool avx_vnni = false;
   bool avx512 = false;  // F, BW, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;

@@ -214,6 +214,9 @@ void NodeCheck::linear() {
          "x must be (" + to_string(x[0]) + ", " + std::to_string(K) + "), got " + to_string(x));
   if (gated && O % 2 != 0) fail(ErrorKind::kShape, "a gated weight must have an even number of rows");
   Shape y = {x[0], {Symbol::kFixed, gated ? O / 2 : O}};
+  if (flag_or("roundsOperand", false) &&
+      (weight.dtype != DType::kBF16 || rules_.matrix_layout != Layout::kPanels))
+    fail(ErrorKind::kInvalidValue, "roundsOperand wants a weight in bf16, in panels");
   vector("bias", O);
   const DType dtype = input("x").dtype, y_dtype = output("y").dtype;
   weight_of("weight", dtype);

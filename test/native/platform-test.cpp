@@ -277,6 +277,7 @@ void platform_tests() {
     platform::CpuFeatures features = platform::cpu_features();
     CHECK(features.avx2 || !features.avx512);
     CHECK(features.avx512 || !features.avx512_vnni);
+    CHECK(features.avx2 || !features.avx_vnni);
     CHECK(!platform::cpu_name().empty());
     CHECK(platform::open_library("/nowhere/libnothing.so") == nullptr);
     void* library = platform::open_library("libc.so.6");

@@ -1,7 +1,7 @@
 import { activationFunction } from './activation.js'
 import type { Call, Rule } from './call.js'
 import { dot } from './dot-product.js'
-import { roundRows } from './round-rows.js'
+import { roundRows, roundToBF16 } from './round-rows.js'
 
 export const linear: Rule = (call) => {
   const [M] = call.size('x')
@@ -16,7 +16,7 @@ export const linear: Rule = (call) => {
 /** `x weight^T + bias` (M,O) */
 function affine(call: Call, M: number, O: number): Float64Array {
   const [, K] = call.size('x')
-  const x = call.roundsOperand('weight') ? roundRows(call.floats('x'), K) : call.floats('x')
+  const x = operand(call, K)
   const weight = call.floats('weight')
   const bias = call.floatsIf('bias')
   const sums = new Float64Array(M * O)
@@ -25,6 +25,13 @@ function affine(call: Call, M: number, O: number): Float64Array {
     for (let m = 0; m < M; m++) sums[m * O + o] = dot(x, m * K, weight, o * K, K) + b
   }
   return sums
+}
+
+/** x (M,K) as it is multiplied. */
+function operand(call: Call, K: number): Float64Array {
+  const x = call.floats('x')
+  if (call.roundsOperand('weight')) return roundRows(x, K)
+  return call.node.attributes.roundsOperand === true ? x.map(roundToBF16) : x
 }
 
 /** The gate's F columns, activated, times the F columns after them. */

@@ -38,3 +38,14 @@ function roundHalfEven(x: number): number {
   const magic = 1.5 * 2 ** 52
   return x + magic - magic
 }
+
+const float = new Float32Array(1)
+const bits = new Uint32Array(float.buffer)
+
+/** A number rounded to f32 and then to bf16, to nearest with ties to even; what is below 2^-126 is zero. */
+export function roundToBF16(x: number): number {
+  float[0] = x
+  if (!(Math.abs(float[0]) >= 2 ** -126)) return Number.isNaN(x) ? x : 0 * x
+  if (Number.isFinite(float[0])) bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000
+  return float[0]
+}

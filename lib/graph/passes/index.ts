@@ -9,11 +9,13 @@ import { lowerAttention } from './lower-attention.js'
 import { mergeProjections } from './merge-projections.js'
 import { residualNorm } from './residual-norm.js'
 import { ropeAppend } from './rope-append.js'
+import type { RoundOperandsOptions } from './round-operands.js'
+import { roundOperands } from './round-operands.js'
 
 export { withProbabilities } from './with-probabilities.js'
 export { withSampling } from './with-sampling.js'
 
-export type OptimizeOptions = LayoutOptions & ActivationTypeOptions
+export type OptimizeOptions = LayoutOptions & ActivationTypeOptions & RoundOperandsOptions
 
 /** A pass takes a graph and gives another that computes the same; it leaves its argument as it was. */
 export type Pass = (graph: Graph, options: OptimizeOptions) => Graph
@@ -32,6 +34,7 @@ export const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ['residual-norm', residualNorm],
   ['activation-types', activationTypes],
   ['layout', layout],
+  ['round-operands', roundOperands],
 ]
 
 /** The form of a recorded graph that native code runs: lowered, fused, types and layouts chosen. */

@@ -57,7 +57,7 @@ const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 12, 64};
   }
 #define KVASIR_FMA(r) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #r "\n\t"
 #if defined(__AVXVNNI__)
-#define KVASIR_INT8(r) "{vex} vpdpbusd %%ymm14, %%ymm15, %%ymm" #r "\n\t"
+#define KVASIR_INT8(r) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #r "\n\t"
 constexpr int64_t kBytes = 32;
 #else
 #define KVASIR_INT8(r) "vpmaddwd %%ymm14, %%ymm15, %%ymm12\n\tvpaddd %%ymm12, %%ymm" #r ", %%ymm" #r "\n\t"
@@ -143,9 +143,9 @@ uint64_t probe_read(Execution& execution, const void* data, int64_t bytes) {
   constexpr int64_t kPiece = 1 << 20;
   std::atomic<uint64_t> sum{0};
   parallel_for(execution, bytes / kPiece, 1, [&](int64_t begin, int64_t, int) {
-    sum.fetch_add(
-        read_lines(static_cast<const std::byte*>(data) + begin * kPiece, kPiece, execution.fetch_ahead),
-        std::memory_order_relaxed);
+    sum.fetch_add(read_lines(static_cast<const std::byte*>(data) + begin * kPiece, kPiece,
+                             execution.preferences.fetch_ahead),
+                  std::memory_order_relaxed);
   });
   return sum.load();
 }

@@ -8,6 +8,7 @@
 // (attention-products) from the tile. For each tile of keys: scores block by block, each block for all groups
 // while it is in the first-level cache; weights row by row; weighted values group by group.
 
+#include "device/cpu/rows.h"
 #include "kernels/attention/attention-products.cpu.h"
 #include "kernels/attention/attention-softmax.cpu.h"
 #include "kernels/attention/attention.h"
@@ -76,11 +77,16 @@ static void load_queries(const Attention& a, const QueryTile& tile, const ScoreR
                          TileScratch& scratch) {
   const int64_t group = group_size(a), DP = KvCacheLayer::padded(a.D);
   const int64_t start = a.tables.query_starts[tile.sequence];
-  for (int64_t row = 0; row < tile.rows; row++) {
+  const auto query = [&](int64_t row) {
     const int64_t token = (tile.first_row + row) / group,
                   head = tile.head * group + (tile.first_row + row) % group;
+    return floats(a.q) + (start + token) * a.q_stride + head * a.D;
+  };
+  for (int64_t row = 0; row < tile.rows; row++) {
+    const int64_t head = tile.head * group + (tile.first_row + row) % group;
     const int64_t place = row % kGroupRows, rows = group_rows(tile, row - place);
-    const float* q = floats(a.q) + (start + token) * a.q_stride + head * a.D;
+    const float* q = query(row);
+    if (row + kRowsAhead < tile.rows) fetch_row(query(row + kRowsAhead), a.D);
     float* packed = scratch.q + (row - place) * DP + place * kPackedChannels;
     for (int64_t d = 0; d < a.D; d += kWidth) {
       const Vec x = load_partial(q + d, static_cast<int>(smaller(kWidth, a.D - d)));

@@ -55,10 +55,17 @@ static inline Vec load_elements(const F16Element* p) {
   return load_f16(reinterpret_cast<const uint16_t*>(p));
 }
 
-// One number; to f16 it is at most 65504 already, or not finite.
+static inline float to_f16_range(float x) {
+  const float magnitude = x < 0 ? -x : x;
+  if (!(magnitude > 65504.0f) || magnitude > 3.4028235e38f) return x;
+  return x < 0 ? -65504.0f : 65504.0f;
+}
+
+// One number.
 static inline void store_element(float* p, float x) { *p = x; }
 static inline void store_element(BF16Element* p, float x) { p->bits = to_bf16(x); }
 static inline void store_element(F16Element* p, float x) {
+  x = to_f16_range(x);
 #if defined(__F16C__)
   p->bits = static_cast<uint16_t>(_cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT));
 #else
@@ -79,11 +86,25 @@ static inline void store_element(F16Element* p, float x) {
   }
 #endif
 }
-static inline float to_f16_range(float x) {
-  const float magnitude = x < 0 ? -x : x;
-  if (!(magnitude > 65504.0f) || magnitude > 3.4028235e38f) return x;
-  return x < 0 ? -65504.0f : 65504.0f;
+// kWidth numbers.
+static inline void store_elements(float* p, Vec x) { store(p, x); }
+template <typename T>
+static inline void store_elements(T* p, Vec x) {
+  float numbers[kWidth];
+  store(numbers, x);
+  for (int i = 0; i < kWidth; i++) store_element(p + i, numbers[i]);
 }
+#if defined(__F16C__)
+static inline void store_elements(F16Element* p, Vec x) {
+  const Vec most = broadcast(65504.0f), clamped = max(broadcast(-65504.0f), min(most, x));
+  x = select_less(abs(x), broadcast(__builtin_inff()), clamped, x);  // infinity and NaN stay
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT));
+#else
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT));
+#endif
+}
+#endif
 
 // The largest magnitude / 127 of some numbers; NaN where one is not finite.
 static inline float int8_scale(const float* x, int64_t count) {

@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "device/cpu/parallel.h"
+#include "device/cpu/rows.h"
 #include "kernels/kv-append/cache-element.cpu.h"
 #include "kernels/rope/rotation.cpu.h"
 
@@ -30,17 +31,17 @@ struct Run {
   int64_t block, place;
 };
 
-// One key or value of `count` elements at a distance of `stride`; `scale` is where a type with scales keeps its own.
+// One key or value of `count` elements; `scale` is where a type with scales keeps its own.
 template <typename T>
-void store_vector(const float* x, int64_t count, T* to, int64_t stride, float* scale) {
+void store_elements(const float* x, int64_t count, T* to, float* scale) {
   if constexpr (std::is_same_v<T, Int8Element>) {
     *scale = int8_scale(x, count);
     const float inverse = *scale >= 0x1p-100f ? 1 / *scale : 0;
-    for (int64_t i = 0; i < count; i++) store_rounded(to + i * stride, x[i], inverse);
-  } else if constexpr (std::is_same_v<T, F16Element>) {
-    for (int64_t i = 0; i < count; i++) store_element(to + i * stride, to_f16_range(x[i]));
+    for (int64_t i = 0; i < count; i++) store_rounded(to + i, x[i], inverse);
   } else {
-    for (int64_t i = 0; i < count; i++) store_element(to + i * stride, x[i]);
+    int64_t i = 0;
+    for (; i + kWidth <= count; i += kWidth) store_elements(to + i, load(x + i));
+    for (; i < count; i++) store_element(to + i, x[i]);
   }
 }
 
@@ -50,13 +51,16 @@ void append_keys(const KvAppend& a, const Run& run, int64_t head) {
   T* keys = reinterpret_cast<T*>(a.cache.keys(run.block, head)) + run.place;
   float* scale = a.cache.key_scales(run.block, head) + run.place;
   float rotated[kMaxHeadSize];
+  T key[kMaxHeadSize];
   for (int64_t n = run.begin; n < run.end; n++, keys++, scale++) {
     const float* k = floats(a.k) + n * a.k_stride + head * D;
+    if (n + kRowsAhead < run.end) fetch_row(k + kRowsAhead * a.k_stride, D);
     if (a.table != nullptr) {
       rotate_head(k, a.table + n * 2 * a.P, D, a.P, a.interleaved, rotated);
       k = rotated;
     }
-    store_vector(k, D, keys, kBlockTokens, scale);
+    store_elements(k, D, key, scale);
+    for (int64_t d = 0; d < D; d++) keys[d * kBlockTokens] = key[d];
   }
 }
 
@@ -66,7 +70,9 @@ void append_values(const KvAppend& a, const Run& run, int64_t head) {
   T* values = reinterpret_cast<T*>(a.cache.values(run.block, head)) + run.place * DP;
   float* scale = a.cache.value_scales(run.block, head) + run.place;
   for (int64_t n = run.begin; n < run.end; n++, values += DP, scale++) {
-    store_vector(floats(a.v) + n * a.v_stride + head * D, D, values, 1, scale);
+    const float* v = floats(a.v) + n * a.v_stride + head * D;
+    if (n + kRowsAhead < run.end) fetch_row(v + kRowsAhead * a.v_stride, D);
+    store_elements(v, D, values, scale);
     for (int64_t d = D; d < DP; d++) values[d] = {};
   }
 }

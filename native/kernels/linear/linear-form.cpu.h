@@ -6,6 +6,7 @@
 
 #include "device/cpu/rows.h"
 #include "kernels/linear/linear-blocks.cpu.h"
+#include "kernels/linear/linear-pairs.cpu.h"
 #include "kernels/linear/linear-tile.cpu.h"
 #include "kernels/linear/linear.h"
 
@@ -44,6 +45,36 @@ static void pack_floats(const Linear& p, Range rows, Range columns, std::byte* t
     }
 }
 
+// As pack_floats, each number as f32 that bf16 holds.
+static void pack_rounded_floats(const Linear& p, Range rows, Range columns, std::byte* to) {
+  float* packed = reinterpret_cast<float*>(to);
+  for (int64_t k = columns.begin; k < columns.end; k += kFloatColumns)
+    for (int64_t m = rows.begin; m < rows.end; m++, packed += kFloatColumns) {
+      const float* x = floats(p.x) + m * p.x_stride + k;
+      const int64_t left = columns.end - k;
+      for (int64_t c = 0; c < kFloatColumns && c < left; c++) packed[c] = from_bf16(round_operand(x[c]));
+    }
+}
+
+#if defined(__AVX512BF16__)
+
+// As linear-pairs.cpu.h has it.
+static void pack_pairs(const Linear& p, Range rows, Range columns, std::byte* to) {
+  uint16_t* packed = reinterpret_cast<uint16_t*>(to);
+  for (int64_t k = columns.begin; k < columns.end; k += kPairColumns)
+    for (int64_t m = rows.begin; m < rows.end; m++, packed += kPairColumns) {
+      const float* x = floats(p.x) + m * p.x_stride + k;
+      const int64_t left = columns.end - k;
+      if (left >= kPairColumns) {
+        for (int64_t c = 0; c < kPairColumns; c++) packed[c] = round_operand(x[c]);
+      } else {
+        for (int64_t c = 0; c < kPairColumns; c++) packed[c] = c < left ? round_operand(x[c]) : 0;
+      }
+    }
+}
+
+#endif
+
 // As RoundedBlock<rows.size()> has it.
 static void pack_rounded(const Linear& p, Range rows, Range columns, std::byte* to) {
   const int64_t count = rows.size();
@@ -77,6 +108,14 @@ static constexpr TileKernels list_block_tiles(std::integer_sequence<int, kIndice
   return {{multiply_block_tile<W, kIndices + 1>...}};
 }
 
+#if defined(__AVX512BF16__)
+template <int... kIndices>
+static constexpr TileKernels list_pair_tiles(std::integer_sequence<int, kIndices...>) {
+  return {{multiply_pair_tile<kIndices + 1>...}};
+}
+constexpr TileKernels kPairTileKernels = list_pair_tiles(std::make_integer_sequence<int, kTileRows>());
+#endif
+
 template <typename W>
 constexpr TileKernels kTileKernels = list_tiles<W>(std::make_integer_sequence<int, kTileRows>());
 template <typename W>
@@ -104,8 +143,34 @@ constexpr Form kBlockForm = {.multiply = kBlockTileKernels<W>.by_rows,
                              .stream_rows = kBlockTileRows,
                              .memory_rows = W::kType == DType::kQ8 ? 8 : 4};
 
-static inline const Form& select_form(DType weight_dtype) {
-  switch (weight_dtype) {
+constexpr Form with_rounding(Form form) {
+  form.pack = pack_rounded_floats;
+  form.packs_one = true;
+  return form;
+}
+constexpr Form kRoundedForm = with_rounding(kFloatForm<BF16Weights>);
+#if defined(__AVX512BF16__)
+constexpr Form kPairForm = {.multiply = kPairTileKernels.by_rows,
+                            .pack = pack_pairs,
+                            .packs_one = true,
+                            .block_columns = kPairColumns,
+                            .block_bytes = kPairColumns * 2,
+                            .wide_rows = kTileRows,
+                            .tile_rows = kTileRows,
+                            .stream_rows = kTileRows,
+                            .memory_rows = 8};
+#endif
+
+static inline const Form& select_rounded_form([[maybe_unused]] const Preferences& preferences) {
+#if defined(__AVX512BF16__)
+  if (preferences.bf16_products) return kPairForm;
+#endif
+  return kRoundedForm;
+}
+
+static inline const Form& select_form(const Linear& p, const Preferences& preferences) {
+  if (p.rounds_x) return select_rounded_form(preferences);
+  switch (p.weight_dtype) {
     case DType::kF16:
       return kFloatForm<F16Weights>;
     case DType::kBF16:

@@ -7,7 +7,7 @@
 //   next one, so that memory and arithmetic overlap.
 //
 // Rows of x are first packed, by all threads, into the order in which a tile reads them: several rows, and a single
-// one for blocked weights, for which packing rounds. The sums of a tile pass through a buffer on the stack, so that
+// one where packing rounds. The sums of a tile pass through a buffer on the stack, so that
 // every path has the same epilogue.
 
 #include "kernels/linear/linear.h"
@@ -133,8 +133,8 @@ int64_t count_item_panels(const Work& work, int num_threads) {
 
 void linear(const Linear& p, Execution& execution) {
   if (p.M == 0) return;
-  const Form& form = select_form(p.weight_dtype);
-  Work work(p, form, execution.fetch_ahead);
+  const Form& form = select_form(p, execution.preferences);
+  Work work(p, form, execution.preferences.fetch_ahead);
   work.finish = select_epilogue(p.activation, p.gated);
   work.tiles = p.M <= form.wide_rows ? 1 : ceil_divide(p.M, form.tile_rows);
   work.blocks = count_blocks(work);

@@ -22,6 +22,9 @@ namespace kvasir {
 // the block's largest magnitude / 127; a block below 2^-100 as zeros. A row of x with a number that is not finite
 // gives NaN.
 //
+// With rounds_x, W being bf16, the CPU's kernel reads x rounded to bf16, to nearest with ties to even, and what is below
+// 2^-126 as zero, of W as well if it likes.
+//
 // Row m of y depends on row m of x alone, bit for bit: the same for any M, any number of threads and any
 // split of a step into smaller ones. (On the CPU each output has one f32 accumulator that takes k in ascending order; on CUDA one for each run
 // of columns, see linear_runs.)
@@ -39,6 +42,7 @@ struct Linear {
   DType y_dtype;       // of y and residual: kF32 or that of x
   Activation activation;
   bool gated;
+  bool rounds_x;
 };
 
 using LinearKernel = void(const Linear&, Execution&);
@@ -52,8 +56,8 @@ using LayerNormLinearCudaKernel = void(const LayerNorm& norm, const Linear& l, c
 constexpr int64_t kNormLinearMaxRows = 16;
 
 // x packed for tiles, K padded to whole blocks.
-inline int64_t linear_scratch_bytes(DType weight_dtype, int64_t M, int64_t K) {
-  return M <= 1 && !is_blocked(weight_dtype) ? 0 : M * block_count(K) * (kBlockColumns * 4);
+inline int64_t linear_scratch_bytes(bool rounds, int64_t M, int64_t K) {
+  return M <= 1 && !rounds ? 0 : M * block_count(K) * (kBlockColumns * 4);
 }
 
 // How CUDA kernels sum over K, whatever the number of rows: runs of this many columns (the last may be

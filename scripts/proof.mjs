@@ -1,0 +1,54 @@
+// Whether the kernels of a device are the ones that passed the whole set of their tests: hashes of everything that decides
+// about those tests stand in test/proofs.json. Ends with status 0 where it is the same.
+//
+//   node scripts/proof.mjs cuda|neon            compares
+//   node scripts/proof.mjs cuda|neon --record   writes the hash down; after `KVASIR_CI=full .ci/run` has passed
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+
+const proofs = 'test/proofs.json'
+const contracts = /^native\/kernels\/[^/]+\/[^.]+\.h$/
+const decides = {
+  cuda: [
+    contracts,
+    /^native\/.*\.cuh?$/,
+    /^native\/(device\/cuda|types)\//,
+    /^native\/backends\/cuda-(kernels|module)/,
+    /^scripts\/(check-cuda|test-vectors|write-vectors|emulated|compile|planted-bugs|gpu-check|gpu-results)/,
+    /^test\/cuda\/(conformance|emulator)\//,
+  ],
+  neon: [
+    contracts,
+    /^native\/.*\.cpu\.(h|cpp)$/,
+    /^native\/(device\/cpu|types|platform)\//,
+    /^native\/(sources\.json|backends\/(cpu|node-parameters)[^/]*)$/,
+    /^(CMakeLists\.txt|scripts\/test-neon\.mjs)$/,
+    /^test\/kernels\//,
+  ],
+}
+
+const [device, action] = process.argv.slice(2)
+if (!Object.hasOwn(decides, device)) {
+  console.error(`proof: device must be one of ${Object.keys(decides).join(', ')}, got ${device}`)
+  process.exit(2)
+}
+const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'])
+  .toString()
+  .split('\n')
+  .filter((file) => decides[device].some((pattern) => pattern.test(file)) && existsSync(file))
+  .sort()
+const hash = createHash('sha256')
+for (const file of files) hash.update(`${file}\0`).update(readFileSync(file)).update('\0')
+const found = hash.digest('hex')
+const recorded = existsSync(proofs) ? JSON.parse(readFileSync(proofs, 'utf8')) : {}
+
+if (action === '--record') {
+  writeFileSync(proofs, `${JSON.stringify({ ...recorded, [device]: found }, null, 2)}\n`)
+} else {
+  const same = recorded[device] === found
+  console.log(
+    `kernels for ${device} and their tests, ${files.length} files: ${same ? 'as recorded' : 'changed'}`,
+  )
+  process.exitCode = same ? 0 : 1
+}
