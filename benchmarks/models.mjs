@@ -4,6 +4,7 @@ import { loadModel } from 'kvasir'
 import { Interpreter } from '../dist/graph/interpreter.js'
 import { addon } from '../dist/native/addon.js'
 import { config, gpt2Checkpoint, gpt2Graph, linearSize, readParameters } from './gpt2-shape.mjs'
+import { productRate } from './product-rate.mjs'
 import { median, printTable, spread } from './statistics.mjs'
 
 const rounds = 7
@@ -88,9 +89,9 @@ async function measure(figures, dtype, probe) {
   figures.decode.push(decode)
   figures.decodeShare.push((bytes * decode) / bandwidth)
 
-  // Matrix products of blocks are of bytes; attention's, and those of floats, of f32.
+  // Attention's products are of f32, whatever the weights are.
   const f32Rate = probe.probeArithmetic('f32')
-  const linearRate = dtype === 'q8' || dtype === 'q4' ? probe.probeArithmetic('int8') : f32Rate
+  const linearRate = productRate(probe, dtype)
   const prefill = promptTokens / ((await model.complete(prompt, { maxTokens: 1 })).usage.prefillMs / 1000)
   // Attention's useful work: a query of position p meets p + 1 keys, in scores and in values.
   const attention = 2 * L * C * promptTokens * (promptTokens + 1)

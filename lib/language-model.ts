@@ -42,8 +42,8 @@ export interface LoadOptions {
    * How matrices are held: `auto` (the default) as the checkpoint has them on the CPU; on a GPU, where it is also the
    * type of results between layers, f16 where the checkpoint is f16 throughout, else bf16.
    *
-   * `bf16` on the CPU: what matrices are multiplied with is rounded to bf16, too, which processors with AVX-512 BF16 do
-   * faster. With `auto` a checkpoint in bf16 is multiplied with f32 numbers, which rounds nothing else.
+   * `bf16` on the CPU: what matrices are multiplied with is rounded to bf16, too, which some processors multiply almost
+   * twice as fast. With `auto` a checkpoint in bf16 is multiplied with f32 numbers.
    *
    * `q8` and `q4` round them to 8 and 4 bits in blocks of 32 while they are loaded, on the CPU; the LM head, and an
    * embedding of tokens, are q8 then. A GGUF file's 4-bit types are kept as q4, its others as q8.

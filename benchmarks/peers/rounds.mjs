@@ -1,5 +1,6 @@
 // One contender measured once, beside probes of what the machine can do at that moment.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { productRate } from '../product-rate.mjs'
 import { median } from '../statistics.mjs'
 import { ContenderProcess } from './measure/contender-process.mjs'
 import { dimensions, shapes } from './models/shapes.mjs'
@@ -27,7 +28,7 @@ export async function measureRound(contender, { shape, threads, probe, effort, r
     )
     await contestant.ask('prefill', { prompts: prompts.slice(0, 1) }) // warms up
     const [prefill, rate] = await beside(
-      () => probe.probeArithmetic(contender.bits < 16 ? 'int8' : 'f32'),
+      () => productRate(probe, contender.type),
       () => contestant.ask('prefill', { prompts: prompts.slice(1) }),
     )
     const ids = prompts[0].slice(0, decodePrompt)

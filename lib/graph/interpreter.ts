@@ -95,8 +95,8 @@ export class Interpreter {
 
   #fixed(value: Value): NumericTensor | undefined {
     if (value.kind === 'weight') {
-      const roundsOperand = isBlocked(value.dtype) && value.layout === 'panels'
-      return { ...assembleWeight(value, this.#options.weights), roundsOperand }
+      const roundsToBytes = isBlocked(value.dtype) && value.layout === 'panels'
+      return { ...assembleWeight(value, this.#options.weights), roundsToBytes }
     }
     if (value.kind !== 'constant') return undefined
     return { shape: value.shape as readonly number[], data: Float64Array.from(value.data ?? []) }

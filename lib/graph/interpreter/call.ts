@@ -9,7 +9,7 @@ export interface NumericTensor {
   shape: readonly number[]
   data: Numbers
   /** Of a weight: kernels that read it round what they multiply it with to 8 bits. */
-  roundsOperand?: boolean
+  roundsToBytes?: boolean
 }
 
 /** A node being executed: its inputs' numbers and its attributes. */
@@ -39,8 +39,8 @@ export class Call {
   }
 
   /** Whether an input is a weight whose other operand kernels round to 8 bits. */
-  roundsOperand(input: string): boolean {
-    return this.#get(input).roundsOperand ?? false
+  roundsToBytes(input: string): boolean {
+    return this.#get(input).roundsToBytes ?? false
   }
 
   floats(input: string): Float64Array {

@@ -30,7 +30,7 @@ function affine(call: Call, M: number, O: number): Float64Array {
 /** x (M,K) as it is multiplied. */
 function operand(call: Call, K: number): Float64Array {
   const x = call.floats('x')
-  if (call.roundsOperand('weight')) return roundRows(x, K)
+  if (call.roundsToBytes('weight')) return roundRows(x, K)
   return call.node.attributes.roundsOperand === true ? x.map(roundToBF16) : x
 }
 

@@ -8,7 +8,7 @@ export interface RoundOperandsOptions {
 
 /**
  * Where it is asked for, lets linear layers with bf16 weights in panels round their x to bf16, as a GPU has it anyway:
- * processors that multiply pairs of bf16 are twice as fast with it.
+ * some processors multiply pairs of bf16 almost twice as fast.
  */
 export function roundOperands(graph: Graph, { roundOperands = false }: RoundOperandsOptions = {}): Graph {
   if (!roundOperands) return graph
