@@ -38,8 +38,15 @@ const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'])
   .split('\n')
   .filter((file) => decides[device].some((pattern) => pattern.test(file)) && existsSync(file))
   .sort()
+/** Of the list of sources, what says how kernels are compiled; other sources may come and go. */
+function read(file) {
+  const content = readFileSync(file)
+  if (file !== 'native/sources.json') return content
+  const { kernels, isas, flags } = JSON.parse(content)
+  return JSON.stringify({ kernels, isas, flags })
+}
 const hash = createHash('sha256')
-for (const file of files) hash.update(`${file}\0`).update(readFileSync(file)).update('\0')
+for (const file of files) hash.update(`${file}\0`).update(read(file)).update('\0')
 const found = hash.digest('hex')
 const recorded = existsSync(proofs) ? JSON.parse(readFileSync(proofs, 'utf8')) : {}
 

@@ -7,9 +7,12 @@ namespace kvasir {
 class KvCache;
 struct DeviceRules;
 
-// Checks a whole program before anything is made of it: indices, kinds, dtypes, shapes, attributes, aliasing, the
-// order of nodes. Kernels trust what has passed. Throws Error(kShape), (kDType) or (kInvalidValue) naming the node.
-// `cache` may be null for a program without attention.
-void check_program(const ProgramDescription& program, const KvCache* cache, const DeviceRules& rules);
+// The largest size of a dimension.
+constexpr int64_t kMaxDim = int64_t{1} << 40;
+
+// Checks one node of a program whose values and order have passed: kinds, dtypes, shapes, attributes. Throws
+// Error(kShape), (kDType) or (kInvalidValue) naming the node. `cache` may be null for a program without attention.
+void check_node(const ProgramDescription& program, const NodeDescription& node, const KvCache* cache,
+                const DeviceRules& rules);
 
 }  // namespace kvasir

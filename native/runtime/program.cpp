@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "checkpoint/pack.h"
-#include "runtime/node-check.h"
+#include "runtime/program-check.h"
 
 namespace kvasir {
 
