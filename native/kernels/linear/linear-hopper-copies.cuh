@@ -12,24 +12,40 @@ struct HopperProducer : HopperBlock<T, Y, kTokens> {
   using Block = HopperBlock<T, Y, kTokens>;
   using Tile = typename Block::Tile;
 
+  __device__ __forceinline__ void copy_weights(const typename Block::Item& item, int block, int stage) const {
+    const auto& p = this->p;
+    const int64_t first = item.tile.row_block * 2;
+    // A warpgroup whose rows the matrix does not have gets those of the other.
+    const int64_t second = first + 1 < p.row_tiles ? first + 1 : first;
+    const uint32_t to = this->stage(stage), full = this->full(stage);
+    ptx::mbarrier_expect(full, Tile::kStageBytes);
+    ptx::copy_bulk(to, p.weight + (first * p.k_blocks + block) * kTileBytes, kTileBytes, full);
+    ptx::copy_bulk(to + kTileBytes, p.weight + (second * p.k_blocks + block) * kTileBytes, kTileBytes, full);
+  }
+
+  // Weights do not wait for the kernel's predecessor: as many as the ring holds. How many stages have theirs.
+  __device__ __forceinline__ int begin() const {
+    const typename Block::Item item = this->item(static_cast<int>(blockIdx.x));
+    const int blocks = item.last_block - item.first_block;
+    const int stages = blocks < Tile::kStages ? blocks : Tile::kStages;
+    for (int i = 0; i < stages; i++) copy_weights(item, item.first_block + i, i);
+    return stages;
+  }
+
   __device__ void run(const TensorMap* x) const {
+    int begun = begin();
+    ptx::wait_for_predecessor();
     typename Block::Position at;
-    this->for_each_tile([&](TilePlace tile) {
-      const auto& p = this->p;
-      const int64_t first = tile.row_block * 2;
-      // A warpgroup whose rows the matrix does not have gets those of the other.
-      const int64_t second = first + 1 < p.row_tiles ? first + 1 : first;
-      const std::byte* rows[2] = {p.weight + first * p.k_blocks * kTileBytes,
-                                  p.weight + second * p.k_blocks * kTileBytes};
-      for (int block = 0; block < p.k_blocks; block++, at.advance()) {
-        const uint32_t to = this->stage(at.stage), full = this->full(at.stage);
-        ptx::mbarrier_wait(this->empty(at.stage), at.parity ^ 1);
-        ptx::mbarrier_expect(full, Tile::kStageBytes);
-        ptx::copy_tensor(to + Tile::kWeightBytes, x, block * kHopperColumns, tile.token_block * kTokens,
-                         full);
-#pragma unroll
-        for (int w = 0; w < 2; w++)
-          ptx::copy_bulk(to + w * kTileBytes, rows[w] + int64_t{block} * kTileBytes, kTileBytes, full);
+    this->for_each_item([&](const typename Block::Item& item) {
+      for (int block = item.first_block; block < item.last_block; block++, at.advance()) {
+        if (begun > 0) {
+          begun--;
+        } else {
+          ptx::mbarrier_wait(this->empty(at.stage), at.parity ^ 1);
+          copy_weights(item, block, at.stage);
+        }
+        ptx::copy_tensor(this->stage(at.stage) + Tile::kWeightBytes, x, block * kHopperColumns,
+                         item.tile.token_block * kTokens, this->full(at.stage));
       }
     });
   }
@@ -88,14 +104,22 @@ struct HopperMover : HopperBlock<T, Y, kTokens> {
   }
 
   __device__ void run() const {
-    this->for_each_tile([&](TilePlace tile) {
+    ptx::wait_for_predecessor();
+    this->for_each_item([&](const typename Block::Item& item) {
+      bool finishes[2] = {true, true};
+#pragma unroll
       for (int w = 0; w < 2; w++) {
-        if (this->p.out.residual != nullptr) load_residual(tile, w);
+        if (this->shares_tiles()) {
+          ptx::barrier_sync(kDecided + w, kPlaceThreads);
+          finishes[w] = *this->finishes(w) != 0;
+        }
+        if (this->p.out.residual != nullptr && finishes[w]) load_residual(item.tile, w);
         ptx::barrier_arrive(kPlaceReady + w, kPlaceThreads);
       }
+#pragma unroll
       for (int w = 0; w < 2; w++) {
         ptx::barrier_sync(kPlaceWritten + w, kPlaceThreads);
-        write(tile, w);
+        if (finishes[w]) write(item.tile, w);
       }
       ptx::barrier_sync(kMoversMeet, kHopperMovers);  // no residual where another mover still reads
     });

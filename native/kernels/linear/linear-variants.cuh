@@ -29,13 +29,15 @@ void linear_simt(const Linear& p, Execution& e);
 
 // 16-bit types from here on.
 
-// At most kMiddleMaxRows rows: blocks share the runs of columns, and leave their sums in e.scratch.
+// Any number of rows on Hopper, by wgmma and the copy engine; blocks that share a tile leave their sums in e.scratch.
+// False, and nothing launched, where it does not take the layer: another architecture, or an x that a tensor map cannot
+// describe.
+inline bool is_hopper(const Execution& e) { return e.architecture >= 90 && e.architecture < 100; }
+bool linear_hopper(const Linear& p, Execution& e);
+
+// At most kMiddleMaxRows rows elsewhere: blocks share the runs of columns, and leave their sums in e.scratch.
 constexpr int64_t kMiddleMaxRows = 128;
 void linear_middle(const Linear& p, Execution& e);
-
-// Many rows on Hopper, by wgmma and the copy engine. False, and nothing launched, where it does not take the
-// layer: another architecture, or an x that a tensor map cannot describe.
-bool linear_hopper(const Linear& p, Execution& e);
 
 // Any number of rows, made for many, by mma.sync.
 void linear_prefill(const Linear& p, Execution& e);

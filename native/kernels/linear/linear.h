@@ -69,15 +69,19 @@ constexpr int64_t linear_run_columns(int64_t K) {
 }
 constexpr int64_t linear_runs(int64_t K) { return (K + linear_run_columns(K) - 1) / linear_run_columns(K); }
 
-// Device scratch of the three CUDA kernels for up to M rows and a matrix of `rows` rows (N, gated 2N). Layers
-// of some rows leave sums of runs there, no more than stay in a second-level cache; norms of up to
-// kNormLinearMaxRows rows leave the rows, where shared memory cannot hold them.
+// Device scratch of the three CUDA kernels for up to M rows and a matrix of `rows` rows (N, gated 2N): sums of runs,
+// where several blocks share a part of y, no more than stay in a second-level cache; and before them the rows of a norm
+// of up to kNormLinearMaxRows rows, where shared memory cannot hold them.
 constexpr int64_t kLinearCudaMaxSumsBytes = 16 << 20;
 constexpr int64_t linear_cuda_rows_bytes(int64_t M, int64_t K) { return M * ((K + 63) / 64 * 64) * 4; }
+constexpr int64_t linear_cuda_sums_bytes(int64_t M, int64_t rows, int64_t K) {
+  const int64_t tokens = M <= 16 ? 16 : M <= 32 ? 32 : M <= 64 ? 64 : (M + 127) / 128 * 128;
+  const int64_t bytes = linear_runs(K) * tokens * ((rows + 16 + 127) / 128 * 128) * 4;
+  return bytes < kLinearCudaMaxSumsBytes ? bytes : kLinearCudaMaxSumsBytes;
+}
 constexpr int64_t linear_cuda_scratch_bytes(int64_t M, int64_t rows, int64_t K) {
-  const int64_t sums = linear_runs(K) * (M < 128 ? M : 128) * ((rows + 16 + 127) / 128 * 128) * 4;
   return linear_cuda_rows_bytes(M < kNormLinearMaxRows ? M : kNormLinearMaxRows, K) +
-         (sums < kLinearCudaMaxSumsBytes ? sums : kLinearCudaMaxSumsBytes);
+         linear_cuda_sums_bytes(M, rows, K);
 }
 
 }  // namespace kvasir
