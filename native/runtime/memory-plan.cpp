@@ -58,6 +58,15 @@ void find_roots(const ProgramDescription& program, std::vector<Placement>& value
   }
 }
 
+// What the node's own input is made of by the node before it, if that is a norm: a backend may compute both in one
+// kernel, which writes while it still reads. -1 for nothing.
+int input_of_norm_before(const ProgramDescription& program, size_t node) {
+  if (node == 0 || program.nodes[node].op != "linear") return -1;
+  const NodeDescription& before = program.nodes[node - 1];
+  const bool norm = before.op == "rms-norm" || before.op == "layer-norm";
+  return norm && before.outputs.at("y") == program.nodes[node].inputs.at("x") ? before.inputs.at("x") : -1;
+}
+
 std::vector<Root> lifetimes(const ProgramDescription& program, const StepLimits& limits,
                             const std::vector<Placement>& values) {
   std::vector<Root> roots;
@@ -76,6 +85,7 @@ std::vector<Root> lifetimes(const ProgramDescription& program, const StepLimits&
   for (int i = 0; i < end; i++) {
     for (const auto& [name, id] : program.nodes[static_cast<size_t>(i)].inputs) use(id, i);
     for (const auto& [name, id] : program.nodes[static_cast<size_t>(i)].outputs) use(id, i);
+    if (const int id = input_of_norm_before(program, static_cast<size_t>(i)); id >= 0) use(id, i);
   }
   for (const auto& [name, id] : program.outputs) use(id, end);
   return roots;

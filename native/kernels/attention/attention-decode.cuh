@@ -65,21 +65,42 @@ struct Decode {
   __device__ __forceinline__ void copy(TilePart part, int to, const TileBlocks& blocks, int start) const {
     if (sees(start)) copy_tile<32, kChannels>(slot(to), part, a, rows, blocks, keys, start);
   }
+  __device__ __forceinline__ bool has_room_for_values() const { return kSplitTiles + warp < slots; }
   // The warp's tile of keys, and its tile of values where there is room.
   __device__ __forceinline__ void copy_first(const TileBlocks& blocks, int start) const {
     copy(TilePart::kKeys, warp, blocks, start);
     ptx::commit_copies();
-    if (kSplitTiles + warp < slots) copy(TilePart::kValues, value_slot(warp), blocks, start);
-    ptx::commit_copies();
-  }
-  __device__ __forceinline__ void copy_rest(const TileBlocks& blocks, int start) const {
-    if (kSplitTiles + warp >= slots) copy(TilePart::kValues, value_slot(warp), blocks, start);
+    if (has_room_for_values()) copy(TilePart::kValues, value_slot(warp), blocks, start);
     ptx::commit_copies();
   }
 
-  // Scores of the warp's tile, and their maxima for all warps.
-  __device__ __forceinline__ void score_tile(ScoreTile& s, int start) const {
-    float maxima[2] = {kNoScore, kNoScore};
+  // The same in two parts: what earlier steps left in the cache, which may be read before the kernel's
+  // predecessor has ended, and what this step appended.
+  __device__ __forceinline__ KeyRange appended() const { return {rows.context - rows.tokens, rows.context}; }
+  __device__ __forceinline__ void copy_earlier(const TileBlocks& blocks, int start) const {
+    if (!sees(start)) return;
+    copy_tile<32, kChannels>(slot(warp), TilePart::kKeys, a, rows, blocks, keys, start, appended());
+    if (has_room_for_values())
+      copy_tile<32, kChannels>(slot(value_slot(warp)), TilePart::kValues, a, rows, blocks, keys, start,
+                               appended());
+  }
+  __device__ __forceinline__ void copy_appended(const TileBlocks& blocks, int start) const {
+    const KeyRange positions{larger(keys.first, appended().first), smaller(keys.last, appended().last)};
+    copy_positions<32, kChannels>(slot(warp), TilePart::kKeys, a, rows, blocks, positions, start);
+    ptx::commit_copies();
+    if (has_room_for_values())
+      copy_positions<32, kChannels>(slot(value_slot(warp)), TilePart::kValues, a, rows, blocks, positions,
+                                    start);
+    ptx::commit_copies();
+  }
+  __device__ __forceinline__ void copy_rest(const TileBlocks& blocks, int start) const {
+    if (!has_room_for_values()) copy(TilePart::kValues, value_slot(warp), blocks, start);
+    ptx::commit_copies();
+  }
+
+  // Scores of the warp's tile, but for the factor that is returned, and their maxima for all warps.
+  __device__ __forceinline__ float score_tile(ScoreTile& s, int start) const {
+    float maxima[2] = {kNoScore, kNoScore}, factor = 1.0f;
     if (sees(start)) {
       const LeftOperand queries = LeftOperand::of(shared.queries, row_stride<T>(kChannels));
       const auto load = [&](int k, uint32_t(&q)[4]) { queries.load(k, q); };
@@ -87,17 +108,18 @@ struct Decode {
       const auto rule_of = [&](int i) { return row_rule(a, rows, lane / 4 + 8 * i); };
       const bool covered = visible_keys(a, rows, 0).covers(start, kKeyTile) &&
                            visible_keys(a, rows, rows.count - 1).covers(start, kKeyTile);
-      form_scores(s, a.rule, rule_of, a.slopes != nullptr, covered, start);
-      find_maxima(s, maxima);
+      factor = form_scores(s, a.rule, rule_of, a.slopes != nullptr, covered, start);
+      find_maxima(s, factor, maxima);
     }
     if (lane % 4 == 0) {
 #pragma unroll
       for (int i = 0; i < 2; i++) shared.maxima[warp][lane / 4 + 8 * i] = maxima[i];
     }
+    return factor;
   }
 
   // Weights of the warp's tile relative to the largest score up to it, and their sums by lane.
-  __device__ __forceinline__ void weigh_tile(ScoreTile& s) const {
+  __device__ __forceinline__ void weigh_tile(ScoreTile& s, float factor) const {
     float maxima[2] = {kNoScore, kNoScore}, sums[2];
 #pragma unroll
     for (int t = 0; t < kSplitTiles; t++) {
@@ -105,7 +127,7 @@ struct Decode {
       for (int i = 0; i < 2; i++)
         if (t <= warp) maxima[i] = fmaxf(maxima[i], shared.maxima[t][lane / 4 + 8 * i]);
     }
-    form_weights<T>(s, maxima, sums);
+    form_weights<T>(s, factor, maxima, sums);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       const int row = lane / 4 + 8 * i;
@@ -143,10 +165,10 @@ struct Decode {
     ScoreTile s;
     ptx::wait_for_copies<1>();
     __syncthreads();  // also the queries are there
-    score_tile(s, start);
+    const float factor = score_tile(s, start);
     __syncthreads();
     copy_rest(blocks, start);
-    if (sees(start)) weigh_tile(s);
+    if (sees(start)) weigh_tile(s, factor);
     ptx::wait_for_copies<0>();
     __syncthreads();
     for (int t = 0; t < kSplitTiles; t++)
@@ -202,17 +224,21 @@ __global__ void __launch_bounds__(kDecodeThreads)
   const Decode<T, kChannels> decode{a, rows, keys, shared, slots};
   int i = static_cast<int>(blockIdx.x);
   TileBlocks blocks = decode.blocks_of(splits.first + i);
+  const int warp_start = decode.warp * kKeyTile;
+  if (i < splits.count) decode.copy_earlier(blocks, (splits.first + i) * kSplit + warp_start);
   ptx::wait_for_predecessor();
   if (i >= splits.count) return;
 
   for (bool first = true; i < splits.count; i += static_cast<int>(gridDim.x), first = false) {
-    const int split = splits.first + i;
-    if (!first) {
+    const int split = splits.first + i, start = split * kSplit + warp_start;
+    if (first) {
+      load_queries(a, rows, shared.queries, kDecodeRows, row_stride<T>(kChannels), kChannels);
+      decode.copy_appended(blocks, start);
+    } else {
       __syncthreads();  // the slots are done with
       blocks = decode.blocks_of(split);
+      decode.copy_first(blocks, start);
     }
-    decode.copy_first(blocks, split * kSplit + decode.warp * kKeyTile);
-    if (first) load_queries(a, rows, shared.queries, kDecodeRows, row_stride<T>(kChannels), kChannels);
     typename Decode<T, kChannels>::Sums y = {};
     RowSum sums[2];
     decode.attend(split, blocks, y, sums);

@@ -59,7 +59,7 @@ struct F32Attention {
   __device__ __forceinline__ void copy(TilePart part, int32_t block, int start) const {
     __syncthreads();
     copy_block<kF32Threads, 4>(ptx::shared_address(shared.tile), a.DP, cache_block(a, part, block, rows.head),
-                               a.DP, keys, start, static_cast<int>(threadIdx.x));
+                               a.DP, keys, KeyRange{0, 0}, start, static_cast<int>(threadIdx.x));
     ptx::commit_copies();
     ptx::wait_for_copies<0>();
     __syncthreads();

@@ -114,14 +114,14 @@ struct HopperConsumer : HopperBlock<T, kChannels> {
     const auto rule_of = [&](int i) { return row_rule(this->a, this->shared.rows, row + 8 * i); };
     const bool covered = this->shared.visible.all[threadIdx.x / 32 - 4].covers(start, kKeyTile);
     float maxima[2], weights[2];
-    form_scores(s, this->a.rule, rule_of, this->a.slopes != nullptr, covered, start);
-    find_maxima(s, maxima);
+    const float factor = form_scores(s, this->a.rule, rule_of, this->a.slopes != nullptr, covered, start);
+    find_maxima(s, factor, maxima);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       maxima[i] = fmaxf(sums[i].maximum, maxima[i]);
       factors[i] = rescale_of<T>(sums[i].maximum, maxima[i]);
     }
-    form_weights<T>(s, maxima, weights);
+    form_weights<T>(s, factor, maxima, weights);
 #pragma unroll
     for (int i = 0; i < 2; i++) sums[i] = {maxima[i], fmaf(sums[i].weight, factors[i], weights[i])};
   }

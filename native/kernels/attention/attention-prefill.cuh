@@ -101,14 +101,14 @@ struct Prefill {
     const int row = first_row + static_cast<int>(threadIdx.x % 32) / 4;
     const auto rule_of = [&](int i) { return row_rule(a, rows, row + 8 * i); };
     float maxima[2], factors[2], weights[2];
-    form_scores(s, a.rule, rule_of, a.slopes != nullptr, covered, start);
-    find_maxima(s, maxima);
+    const float factor = form_scores(s, a.rule, rule_of, a.slopes != nullptr, covered, start);
+    find_maxima(s, factor, maxima);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       maxima[i] = fmaxf(sums.rows[i].maximum, maxima[i]);
       factors[i] = rescale_of<T>(sums.rows[i].maximum, maxima[i]);
     }
-    form_weights<T>(s, maxima, weights);
+    form_weights<T>(s, factor, maxima, weights);
 #pragma unroll
     for (int i = 0; i < 2; i++) sums.rows[i] = {maxima[i], fmaf(sums.rows[i].weight, factors[i], weights[i])};
     WeightTile p;

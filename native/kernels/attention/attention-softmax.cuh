@@ -10,7 +10,7 @@
 //     s        = dot(q, k) from mma over channels 0, 16, 32 ...; the rule of the scores; -inf where masked
 //     maximum' = max(maximum, max s)
 //     rescale  = 2^(maximum - maximum')
-//     p        = 2^(s - maximum')
+//     p        = 2^(s - maximum'); where the rule is but a factor, as 2^fma(dot(q, k), factor, -maximum')
 //     weight   = weight * rescale + sum p           f32, by lane: a lane's keys in ascending order
 //     sums     = sums * rescale + sum round(p) v    mma over keys 0, 16, 32, 48
 //     maximum  = maximum'
@@ -127,34 +127,38 @@ __device__ __forceinline__ void for_each_score(ScoreTile& s, const F& body) {
   }
 }
 
-// Products become scores. `rule_of(i)`: the RowRule of the lane's row i, asked for where it is needed.
-// `slopes`: the rows have some. `covered`: every row sees the whole tile, from `start`.
+// Products become scores, but for a positive factor that is returned. `rule_of(i)`: the RowRule of the lane's row i,
+// asked for where it is needed. `slopes`: the rows have some. `covered`: every row sees the whole tile, from `start`.
 template <class F>
-__device__ __forceinline__ void form_scores(ScoreTile& s, const ScoreRule& rule, const F& rule_of,
-                                            bool slopes, bool covered, int start) {
-  for_each_score(s, [&](float& x, int, int) { x = product(x, rule.factor); });
+__device__ __forceinline__ float form_scores(ScoreTile& s, const ScoreRule& rule, const F& rule_of,
+                                             bool slopes, bool covered, int start) {
+  const bool factor_alone = !(rule.softcap > 0) && !slopes && rule.factor > 0;
+  if (!factor_alone) for_each_score(s, [&](float& x, int, int) { x = product(x, rule.factor); });
   if (rule.softcap > 0) for_each_score(s, [&](float& x, int, int) { x = capped(x, rule); });
-  if (covered && !slopes) return;
+  const float factor = factor_alone ? rule.factor : 1.0f;
+  if (covered && !slopes) return factor;
   const RowRule rows[2] = {rule_of(0), rule_of(1)};
   if (slopes) for_each_score(s, [&](float& x, int row, int key) { x = sloped(x, rows[row], start + key); });
   if (!covered) for_each_score(s, [&](float& x, int row, int key) { x = masked(x, rows[row], start + key); });
+  return factor;
 }
 
 // The largest score of each row, for all lanes that hold parts of it.
-__device__ __forceinline__ void find_maxima(ScoreTile& s, float (&maxima)[2]) {
+__device__ __forceinline__ void find_maxima(ScoreTile& s, float factor, float (&maxima)[2]) {
   maxima[0] = maxima[1] = kNoScore;
   for_each_score(s, [&](float& x, int row, int) { maxima[row] = fmaxf(maxima[row], x); });
 #pragma unroll
-  for (int row = 0; row < 2; row++) maxima[row] = warp_max<4>(maxima[row]);
+  for (int row = 0; row < 2; row++) maxima[row] = product(warp_max<4>(maxima[row]), factor);
 }
 
 // Scores become weights relative to `maxima`; `sums`: of the lane's own.
 template <class T>
-__device__ __forceinline__ void form_weights(ScoreTile& s, const float (&maxima)[2], float (&sums)[2]) {
+__device__ __forceinline__ void form_weights(ScoreTile& s, float factor, const float (&maxima)[2],
+                                             float (&sums)[2]) {
   const float references[2] = {reference_of(maxima[0]), reference_of(maxima[1])};
   sums[0] = sums[1] = 0.0f;
   for_each_score(s, [&](float& x, int row, int) {
-    x = power_of_two<T>(difference(x, references[row]));
+    x = power_of_two<T>(fmaf(x, factor, -references[row]));
     sums[row] = sum(sums[row], x);
   });
 }

@@ -22,14 +22,15 @@ __host__ __device__ constexpr int row_stride(int channels) {
 
 // One block of keys or values (32,DP), its first position `start`, to shared memory, by kThreads threads,
 // kRowThreads of them side by side in a row: zeros at positions out of `keys`, which are not read, and in
-// channels from DP to `channels`.
+// channels from DP to `channels`. Positions of `others` are left as they are.
 template <int kThreads, int kRowThreads, class T>
 __device__ __forceinline__ void copy_block(uint32_t to, int channels, const T* from, int DP, KeyRange keys,
-                                           int start, int thread) {
+                                           KeyRange others, int start, int thread) {
   constexpr int kPiece = kPieceElements<T>;
   const int first_channel = thread % kRowThreads * kPiece;
 #pragma unroll 4
   for (int key = thread / kRowThreads; key < kBlockKeys; key += kThreads / kRowThreads) {
+    if (others.has(start + key)) continue;
     const bool seen = keys.has(start + key);
     const uint32_t row = to + static_cast<uint32_t>(key * row_stride<T>(channels)) * sizeof(T);
 #pragma unroll
@@ -69,19 +70,45 @@ __device__ __forceinline__ const T* cache_block(const Arguments<T>& a, TilePart 
   return a.cache + (part == TilePart::kKeys ? keys : keys + 1) * (kBlockKeys * a.DP);
 }
 
-// By kThreads threads.
+// Threads side by side in a row of a tile.
+template <class T, int kChannels>
+constexpr int kTileRowThreads = kChannels / kPieceElements<T> % 8 == 0 ? 8 : 4;
+
+// By kThreads threads. Positions of `others`, of those that are seen, are left as they are.
 template <int kThreads, int kChannels, class T>
 __device__ __forceinline__ void copy_tile(uint32_t to, TilePart part, const Arguments<T>& a,
                                           const QueryRows& rows, const TileBlocks& tile, KeyRange keys,
-                                          int start) {
-  constexpr int kPieces = kChannels / kPieceElements<T>, kRowThreads = kPieces % 8 == 0 ? 8 : 4;
+                                          int start, KeyRange others = {0, 0}) {
+  constexpr int kPieces = kChannels / kPieceElements<T>, kRowThreads = kTileRowThreads<T, kChannels>;
   constexpr uint32_t kBlockBytes = kBlockKeys * row_stride<T>(kChannels) * sizeof(T);
   static_assert(kPieces % kRowThreads == 0);
 #pragma unroll
   for (int b = 0; b < kTileBlocks; b++)
     copy_block<kThreads, kRowThreads>(to + static_cast<uint32_t>(b) * kBlockBytes, kChannels,
-                                      cache_block(a, part, tile.blocks[b], rows.head), a.DP, keys,
+                                      cache_block(a, part, tile.blocks[b], rows.head), a.DP, keys, others,
                                       start + b * kBlockKeys, static_cast<int>(threadIdx.x) % kThreads);
+}
+
+// The positions of a tile that are in `keys`, as copy_tile; made for few of them.
+template <int kThreads, int kChannels, class T>
+__device__ __forceinline__ void copy_positions(uint32_t to, TilePart part, const Arguments<T>& a,
+                                               const QueryRows& rows, const TileBlocks& tile, KeyRange keys,
+                                               int start) {
+  constexpr int kPiece = kPieceElements<T>, kRowThreads = kTileRowThreads<T, kChannels>;
+  const int thread = static_cast<int>(threadIdx.x) % kThreads;
+  const int last = smaller(keys.last, start + kKeyTile);
+#pragma unroll 1
+  for (int key = larger(keys.first, start) + thread / kRowThreads; key < last;
+       key += kThreads / kRowThreads) {
+    const int in_tile = key - start;
+    const int32_t block = in_tile < kBlockKeys ? tile.blocks[0] : tile.blocks[1];
+    static_assert(kTileBlocks == 2);
+    const T* from = cache_block(a, part, block, rows.head) + in_tile % kBlockKeys * a.DP;
+    const uint32_t row = to + static_cast<uint32_t>(in_tile * row_stride<T>(kChannels)) * sizeof(T);
+#pragma unroll
+    for (int channel = thread % kRowThreads * kPiece; channel < kChannels; channel += kRowThreads * kPiece)
+      ptx::copy_async(row + static_cast<uint32_t>(channel) * sizeof(T), from + channel, channel < a.DP);
+  }
 }
 
 // 16 rows of a matrix of 16-bit numbers in shared memory as left operands of mma.
@@ -146,9 +173,11 @@ __device__ __forceinline__ void multiply_values(float (&sums)[kPieces][4], const
   }
 }
 
-// Row 0 or 1 of the lane's two becomes so many times as large.
+// Row 0 or 1 of the lane's two becomes so many times as large. All lanes of the warp; mostly, none of its rows has a
+// new maximum.
 template <int kPieces>
 __device__ __forceinline__ void rescale(float (&sums)[kPieces][4], const float (&factors)[2]) {
+  if (__all_sync(kAllLanes, factors[0] == 1.0f && factors[1] == 1.0f) != 0) return;
 #pragma unroll
   for (int i = 0; i < kPieces; i++) {
 #pragma unroll

@@ -103,10 +103,11 @@ template <class T>
 __global__ void __launch_bounds__(kAppendThreads)
     kv_append_kernel(KvAppend p, KvAppendShape shape, int pieces) {
   ptx::let_successor_start();
-  ptx::wait_for_predecessor();
   const int piece = static_cast<int>(blockIdx.x * kAppendThreads + threadIdx.x);
+  T* place = cache_place<T>(p, shape, blockIdx.y);  // the step's tables are there before its first kernel
+  ptx::wait_for_predecessor();
   for (int64_t n = blockIdx.y; n < p.tables.N; n += gridDim.y) {
-    T* place = cache_place<T>(p, shape, n);
+    if (n != blockIdx.y) place = cache_place<T>(p, shape, n);
     if (place != nullptr && piece < pieces) append_piece(p, shape, n, piece, place);
   }
 }

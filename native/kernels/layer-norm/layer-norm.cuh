@@ -22,9 +22,9 @@ struct LayerNormStatistics {
   float rstd;  // 1 / sqrt(variance + epsilon)
 };
 
-// Of a row, by all lanes of a warp, each of which gets them.
-template <class T>
-__device__ __forceinline__ LayerNormStatistics layer_norm_statistics(const NormRow<T>& row, float epsilon) {
+// Of a row (NormRow or HeldRow), by all lanes of a warp, each of which gets them.
+template <class R>
+__device__ __forceinline__ LayerNormStatistics layer_norm_statistics(const R& row, float epsilon) {
   const float count = static_cast<float>(row.C);
   float sums[kGroup] = {};
   for_each_lane_group(row, [&](int, auto, const float(&s)[kGroup]) {

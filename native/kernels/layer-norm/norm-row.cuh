@@ -66,6 +66,41 @@ __device__ __forceinline__ void for_each_lane_group(const NormRow<T>& row, const
   for_each_row_group(row, row.is_aligned(), static_cast<int>(threadIdx.x % 32), 32, body);
 }
 
+// An aligned row of whole groups of 16-bit numbers, no more than 32 kGroups, that a warp holds in registers: it
+// is read once, all groups at a time.
+template <class T, int kGroups>
+struct HeldRow {
+  uint4 groups[kGroups];
+  int C;
+
+  __device__ __forceinline__ HeldRow(const T* x, int C, int lane) : C(C) {
+#pragma unroll
+    for (int i = 0; i < kGroups; i++) {
+      const int c = (i * 32 + lane) * kGroup;
+      groups[i] = make_uint4(0, 0, 0, 0);
+      if (c < C) groups[i] = *reinterpret_cast<const uint4*>(x + c);
+    }
+  }
+};
+
+template <class T, int kGroups, class F>
+__device__ __forceinline__ void for_each_lane_group(const HeldRow<T, kGroups>& row, const F& body) {
+#pragma unroll
+  for (int i = 0; i < kGroups; i++) {
+    const int c = (i * 32 + static_cast<int>(threadIdx.x % 32)) * kGroup;
+    if (c >= row.C) continue;
+    const uint32_t pairs[4] = {row.groups[i].x, row.groups[i].y, row.groups[i].z, row.groups[i].w};
+    float s[kGroup];
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      const float2 pair = unpack2<T>(pairs[j]);
+      s[2 * j] = pair.x;
+      s[2 * j + 1] = pair.y;
+    }
+    body(c, WholeGroup{}, s);
+  }
+}
+
 // The sum of all lanes' partial sums; every lane gets it.
 __device__ __forceinline__ float lane_groups_sum(float (&parts)[kGroup]) {
 #pragma unroll

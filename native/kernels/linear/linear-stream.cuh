@@ -17,6 +17,7 @@
 #include "device/cuda/cuda.h"
 #include "kernels/linear/linear-epilogue.cuh"
 #include "kernels/linear/linear-input.cuh"
+#include "kernels/linear/linear-many-rows.cuh"
 #include "kernels/linear/linear-teams.cuh"
 #include "kernels/linear/linear-variants.cuh"
 #include "types/tiles.h"

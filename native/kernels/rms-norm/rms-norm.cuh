@@ -19,9 +19,9 @@ struct RmsNormStatistics {
   float scale;  // 1 / sqrt(mean of squares + epsilon)
 };
 
-// Of a row, by all lanes of a warp, each of which gets them.
-template <class T>
-__device__ __forceinline__ RmsNormStatistics rms_norm_statistics(const NormRow<T>& row, float epsilon) {
+// Of a row (NormRow or HeldRow), by all lanes of a warp, each of which gets them.
+template <class R>
+__device__ __forceinline__ RmsNormStatistics rms_norm_statistics(const R& row, float epsilon) {
   float squares[kGroup] = {};
   for_each_lane_group(row, [&](int, auto, const float(&s)[kGroup]) {
 #pragma unroll
