@@ -45,8 +45,9 @@ export interface LoadOptions {
    * `bf16` on the CPU: what matrices are multiplied with is rounded to bf16, too, which some processors multiply almost
    * twice as fast. With `auto` a checkpoint in bf16 is multiplied with f32 numbers.
    *
-   * `q8` and `q4` round them to 8 and 4 bits in blocks of 32 while they are loaded, on the CPU; the LM head, and an
-   * embedding of tokens, are q8 then. A GGUF file's 4-bit types are kept as q4, its others as q8.
+   * `q8` and `q4` round them to 8 and 4 bits in blocks of 32 while they are loaded; the LM head, and an embedding of
+   * tokens, are q8 then. A GGUF file's 4-bit types are kept as q4, its others as q8. The CPU multiplies blocks with
+   * numbers rounded to 8 bits, a GPU with bf16 or f16, to which it rounds the blocks' numbers.
    */
   dtype?: WeightDType
   /**

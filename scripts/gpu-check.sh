@@ -176,7 +176,8 @@ run_conformance() { "$work/conformance" "$module" "$vectors/vectors.bin" --devic
 sanitize() { compute-sanitizer --tool "$1" --error-exitcode 9 "$work/conformance" "$module" "$vectors/vectors.bin" --small --device "$device"; }
 run_probe() { "$work/probe" | tee "$logs/probe.jsonl"; }
 run_bench() { "$work/bench" "$module" --device "$1" --programs "$vectors/programs.bin" "${@:2}" | tee "$logs/bench.jsonl"; return "${PIPESTATUS[0]}"; }
-export -f run_conformance sanitize run_probe run_bench
+run_generate() { node benchmarks/cuda/generate.mjs "$module" --device "$1" "${@:2}" | tee -a "$logs/bench.jsonl"; return "${PIPESTATUS[0]}"; }
+export -f run_conformance sanitize run_probe run_bench run_generate
 results() {
   local commit
   commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
@@ -257,9 +258,16 @@ if wants bench; then
   else
     if [ -n "$emulated" ]; then
       step 'benchmarks, tiny' 600 bash -c 'run_bench 1 --tiny'
+      through_node=(1 --tiny)
     else
       if [ -x "$work/probe" ]; then step 'probe of the device' 30 bash -c run_probe; else skip 'probe of the device' 'not built'; fi
       step 'benchmarks' 240 bash -c 'run_bench "$device"'
+      through_node=("$device")
+    fi
+    if has node && [ -e build/Release/kvasir.node ] && [ -e dist/index.js ]; then
+      step 'generation from JavaScript' 120 bash -c 'run_generate "$@"' _ "${through_node[@]}"
+    else
+      skip 'generation from JavaScript' 'no Node, or the package is not built'
     fi
     step 'result' 120 bash -c results
     grep -v '^gpu-results:' "$logs/result.log"

@@ -26,6 +26,7 @@ DECODE_TARGETS_US = {
 }
 PRODUCT_TARGET = 1.0  # of cuBLAS, in the same session
 FEW_ROWS_TARGET = 0.85  # of the bandwidth that the probe's read has
+JAVASCRIPT_TARGET = 0.95  # of the speed of the same generation without it
 ATTENTION_TARGET = 1.5  # of FlashAttention-2, in the same session
 DECODE_KERNEL_TARGET = 0.85  # of the probe's read, for kernels that move 4 MB and more
 LARGE_BYTES = 4e6
@@ -180,9 +181,11 @@ def judge(result, probes, reference, device):
         judged["speed_to_reference"] = reference / result["us"]
     group, name = result["group"], result["name"]
     target = None  # (what is compared, how it must be at least)
+    if group == "generation from JavaScript" and reference:
+        target = (judged["speed_to_reference"], JAVASCRIPT_TARGET, f"{JAVASCRIPT_TARGET:.0%} of the speed without")
     if group == "generation" and " 1 sequence," in name:
         for (model, chip), us in DECODE_TARGETS_US.items():
-            if name.startswith(model + ",") and chip in device:
+            if name.startswith(model + ", bf16,") and chip in device:
                 target = (us / result["us"], 1.0, f"{us} us")
     elif group == "large products" and reference:
         target = (judged["speed_to_reference"], PRODUCT_TARGET, "cuBLAS")
@@ -264,6 +267,7 @@ def main():
     }
     notes = []
     real = device["module"] == "cuda" and not device["tiny"]
+    native = {r["name"]: r["us"] for r in results if r["group"] == "generation"}
     found, torch = ({}, None) if options.no_torch or not real else references(results, probes, notes.append)
     document = {
         "date": options.date,
@@ -273,7 +277,10 @@ def main():
         "steps": read_lines(options.logs / "summary.jsonl"),
         "probes": probes,
         "notes": notes,
-        "results": [judge(r, probes, found.get(r["name"]), device["name"]) for r in results],
+        "results": [
+            judge(r, probes, (native if "JavaScript" in r["group"] else found).get(r["name"]), device["name"])
+            for r in results
+        ],
     }
     options.out.mkdir(parents=True, exist_ok=True)
     base = options.out / f"{options.date}-{device_short_name(device['name'])}"

@@ -33,7 +33,7 @@ class LinearBench {
       : machine_(machine),
         s_(shape),
         rows_(stored_rows(shape)),
-        scratch_(machine, std::max<int64_t>(1, linear_cuda_scratch_bytes(s_.M, rows_, s_.K))) {
+        scratch_(machine, std::max<int64_t>(1, linear_cuda_scratch_bytes(s_.M, rows_, s_.K, kType))) {
     for (int set = machine_.sets(bytes()); set > 0; set--) operands_.push_back(make());
   }
 

@@ -7,6 +7,8 @@
 
 #include "checkpoint/convert.h"
 #include "checkpoint/pack.h"
+#include "checkpoint/quantize.h"
+#include "types/tile-blocks.h"
 
 namespace kvasir::benchmark {
 
@@ -85,6 +87,24 @@ void Machine::fill_random(std::byte* memory, DType dtype, int64_t count, double 
     if (dtype == DType::kBF16) narrow<DType::kBF16>(numbers.data(), bytes.data(), n);
     device().write(memory + at * size_of(dtype), bytes.data(), n * size_of(dtype));
   }
+}
+
+void Machine::fill_blocks(std::byte* tiles, DType dtype, int64_t bytes, double spread) {
+  constexpr int64_t kTiles = 128;  // that differ
+  std::vector<uint8_t> some(static_cast<size_t>(kTiles * tile_bytes(dtype)));
+  std::vector<float> numbers(static_cast<size_t>(kBlockColumns));
+  const auto store = [&](auto block, uint8_t* line, int64_t half) {
+    quantize(numbers.data(), 1, &block);
+    store_in_line(block, line, half);
+  };
+  for (int64_t line = 0; line < kTiles * kTileRows; line++)
+    for (int64_t half = 0; half < 2; half++) {
+      for (float& x : numbers) x = static_cast<float>(spread * (2 * random_unit() - 1));
+      uint8_t* at = some.data() + line * tile_line_bytes(dtype);
+      dtype == DType::kQ8 ? store(Q8Block{}, at, half) : store(Q4Block{}, at, half);
+    }
+  for (int64_t at = 0; at < bytes; at += static_cast<int64_t>(some.size()))
+    device().write(tiles + at, some.data(), std::min(bytes - at, static_cast<int64_t>(some.size())));
 }
 
 Memory Machine::random(DType dtype, int64_t count, double spread, double centre) {

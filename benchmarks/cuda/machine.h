@@ -70,6 +70,8 @@ class Machine {
   // Random numbers, evenly spread over (centre - spread, centre + spread). Never zeros: those run faster.
   Memory random(DType dtype, int64_t count, double spread, double centre = 0);
   void fill_random(std::byte* memory, DType dtype, int64_t count, double spread, double centre = 0);
+  // Tiles of a blocked type, with numbers of that spread.
+  void fill_blocks(std::byte* tiles, DType dtype, int64_t bytes, double spread);
   Memory integers(const std::vector<int32_t>& numbers);
   Memory floats(const std::vector<float>& numbers);
   // NaN, so that what was not written shows.

@@ -101,6 +101,9 @@ class ModelBench {
  private:
   void declare(const StoredWeight& w) {
     const StoredTensor& tensor = store_->declare(w.name, w.dtype, w.layout, w.rows, w.cols);
+    if (is_blocked(w.dtype))
+      return machine_.fill_blocks(tensor.data, w.dtype, static_cast<int64_t>(tensor.bytes),
+                                  std::sqrt(3.0 / static_cast<double>(w.cols)));
     const int64_t count = static_cast<int64_t>(tensor.bytes) / size_of(w.dtype);
     if (w.cols > 1) {
       machine_.fill_random(tensor.data, w.dtype, count, std::sqrt(3.0 / static_cast<double>(w.cols)));
@@ -228,17 +231,17 @@ void bench_prompt(Machine& machine, const Case& model, const std::string& name, 
 void bench_models(Machine& machine, Suite& suite, const std::string& programs) {
   const std::vector<Case> models = conformance::read_vectors(programs);
   for (const Case& model : models) {
-    if ((model.name == "tiny") != machine.tiny()) continue;
+    if ((model.name.rfind("tiny", 0) == 0) != machine.tiny()) continue;
     const bool tiny = machine.tiny();
     for (const Generation& g :
          {Generation{1, 32, tiny ? 4 : 128}, Generation{tiny ? 3 : 64, 32, tiny ? 4 : 128}}) {
-      const std::string name = model.name + ", bf16, " + std::to_string(g.sequences) +
+      const std::string name = model.name + ", " + std::to_string(g.sequences) +
                                (g.sequences == 1 ? " sequence, " : " sequences, ") +
                                std::to_string(g.prompt) + " + " + std::to_string(g.tokens) + " tokens";
       suite.run("generation", name, [&] { bench_generation(machine, model, name, g); });
     }
     const int64_t tokens = tiny ? 70 : model.name.rfind("gpt2", 0) == 0 ? 1000 : 4096;
-    const std::string name = model.name + ", bf16, " + std::to_string(tokens) + " tokens";
+    const std::string name = model.name + ", " + std::to_string(tokens) + " tokens";
     suite.run("prompt", name, [&] { bench_prompt(machine, model, name, tokens); });
   }
 }

@@ -1,4 +1,4 @@
-import { DeviceError, OutOfMemoryError } from '../errors.js'
+import { OutOfMemoryError } from '../errors.js'
 import type { DType, FloatType, Graph } from '../graph/graph.js'
 import { isBlocked } from '../graph/graph.js'
 import type { OptimizeOptions } from '../graph/passes/index.js'
@@ -39,16 +39,13 @@ export function devicePlans(setup: EngineSetup, storedTypes: (parameter: string)
   if (setup.device === 'cpu') return [cpu('')]
   const { reason } = addon().cudaInfo(setup.cudaModule)
   if (setup.device === 'auto' && reason !== '') return [cpu(reason)]
-  if (setup.dtype === 'q8' || setup.dtype === 'q4') {
-    if (setup.device === 'auto') return [cpu(`${setup.dtype} weights run on the CPU`)]
-    throw new DeviceError(`loadModel: dtype ${setup.dtype} runs on the CPU, got device cuda`)
-  }
   const type = computeType(setup.dtype, setup.graph, storedTypes)
+  const dtype = hasBlocks(setup, storedTypes) ? setup.dtype : type
   const cuda: DevicePlan = {
     kind: 'cuda',
     reason: '',
     backend: { device: 'cuda', threads: setup.threads, module: setup.cudaModule, index: setup.cudaIndex },
-    options: { dtype: type, activations: type, matrixLayout: 'tiles', storedTypes },
+    options: { dtype, floatType: type, activations: type, matrixLayout: 'tiles', storedTypes },
     activations: type,
     cacheDtype: cacheType(setup.cacheDtype, type),
     lookahead: setup.lookahead ?? defaultLookahead.cuda,
@@ -58,11 +55,11 @@ export function devicePlans(setup: EngineSetup, storedTypes: (parameter: string)
 
 /** What a GPU computes in: bf16, unless something else was asked for or all matrices are stored as f16. */
 function computeType(
-  dtype: 'auto' | FloatType,
+  dtype: EngineSetup['dtype'],
   graph: Graph,
   storedTypes: (parameter: string) => DType,
 ): FloatType {
-  if (dtype !== 'auto') return dtype
+  if (dtype !== 'auto' && !isBlocked(dtype)) return dtype
   const matrices = graph.values.filter((value) => value.kind === 'weight' && value.shape.length === 2)
   const types = new Set(
     matrices.flatMap(({ parts }) => parts!.map(({ parameter }) => storedTypes(parameter))),

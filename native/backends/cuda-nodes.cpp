@@ -56,7 +56,7 @@ int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits) {
   if (op == "linear")
     return linear_cuda_scratch_bytes(largest(node.input("x").shape[0], limits),
                                      node.output_cols("y") * (node.flag_or("gated", false) ? 2 : 1),
-                                     node.input_cols("x"));
+                                     node.input_cols("x"), node.input("weight").dtype);
   if (op == "attention")
     return attention_cuda_scratch_bytes(limits.max_tokens, limits.max_sequences, limits.max_blocks,
                                         node.integer("heads", 1, 4096), node.integer("kvHeads", 1, 4096),

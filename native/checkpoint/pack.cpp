@@ -200,7 +200,7 @@ PackBlock choose(DType to, Layout layout, bool transposed) {
 }  // namespace
 
 PackBlock pack_block(DType from, DType to, Layout layout, bool transposed) {
-  if (is_blocked(to)) return pack_to_blocks(from, to, transposed);
+  if (is_blocked(to)) return pack_to_blocks(from, to, layout, transposed);
   if (from == DType::kF32) return choose<DType::kF32>(to, layout, transposed);
   if (from == DType::kF16) return choose<DType::kF16>(to, layout, transposed);
   return choose<DType::kBF16>(to, layout, transposed);

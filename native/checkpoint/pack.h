@@ -20,7 +20,7 @@ struct Block {
   int64_t lane;  // kPanels, kTiles: the rectangle's first row in the panel or tile; of tiles modulo 8
   int64_t rows;
   // bf16 in kPanels: col is even, and cols too unless the block ends with W's last column. kTiles: whole lines, and
-  // blocked types: whole blocks, unless it ends there.
+  // blocked types elsewhere: whole blocks, unless it ends there.
   int64_t col, cols;
 };
 
@@ -33,12 +33,12 @@ using PackBlock = bool (*)(const Block&);
 // For numbers kept as `from` in the file and `to` in memory: kF32, kF16 or kBF16; `to` may also be blocked, and `from`
 // then the same.
 PackBlock pack_block(DType from, DType to, Layout layout, bool transposed);
-// Of these, those to blocked types, in rows and panels.
-PackBlock pack_to_blocks(DType from, DType to, bool transposed);
+// Of these, those to blocked types.
+PackBlock pack_to_blocks(DType from, DType to, Layout layout, bool transposed);
 
 // The inverse: `count` stored numbers as f32.
 void widen(DType dtype, const std::byte* source, float* target, int64_t count);
-// For blocked types in rows or panels: one row of a matrix at `data`.
+// For blocked types: one row of a matrix at `data`; of tiles, of those of kTileRows rows.
 void widen_blocks(DType dtype, const std::byte* data, Layout layout, int64_t cols, int64_t row, float* out);
 
 }  // namespace kvasir

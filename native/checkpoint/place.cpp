@@ -73,15 +73,16 @@ Placement::Placement(const StoredTensor& target, StagingPool* staging, const Par
 
 int64_t Placement::col_step() const {
   // Pairs for bf16 panels of a transposed file, whose rows are W's columns; else whole lines of tiles, and blocks.
-  if (is_blocked(target_.dtype)) return part_.transposed ? kBlockColumns : kMaxFileBlock;
+  const int64_t block = target_.layout == Layout::kTiles ? kTileBlockColumns : kBlockColumns;
+  if (is_blocked(target_.dtype)) return part_.transposed ? block : kMaxFileBlock;
   return part_.transposed && !staging_ && target_.layout != Layout::kTiles ? 2 : 64;
 }
 
 int64_t Placement::row_bytes(int64_t cols) const {
   const int64_t read = kvasir::row_bytes(part_.from, cols);
   if (!staging_) return read;
-  const int64_t line = target_.layout == Layout::kTiles ? tile_cols(target_.dtype) : 1;
-  return std::max(read, round_up(cols, line) * size_of(target_.dtype));
+  if (target_.layout != Layout::kTiles) return std::max(read, kvasir::row_bytes(target_.dtype, cols));
+  return std::max(read, col_tiles(target_.dtype, cols) * tile_line_bytes(target_.dtype));
 }
 
 bool Placement::put(const Rectangle& rectangle, const std::byte* source, int64_t source_stride) const {
@@ -112,12 +113,13 @@ std::byte* Placement::address(int64_t stored_row, int64_t col) const {
   if (target_.layout == Layout::kRows)
     return target_.data + stored_row * kvasir::row_bytes(dtype, cols) + kvasir::row_bytes(dtype, col);
   const int64_t tile = stored_row / kTileRows * col_tiles(dtype, cols) + col / tile_cols(dtype);
-  return target_.data + tile * kTileBytes + stored_row % kTileRows * kTileRowBytes;
+  return target_.data + tile * tile_bytes(dtype) + stored_row % kTileRows * tile_line_bytes(dtype);
 }
 
 int64_t Placement::target_stride() const {
   if (target_.layout == Layout::kPanels) return 0;
-  return target_.layout == Layout::kTiles ? kTileBytes : kvasir::row_bytes(target_.dtype, target_.cols);
+  return target_.layout == Layout::kTiles ? tile_bytes(target_.dtype)
+                                          : kvasir::row_bytes(target_.dtype, target_.cols);
 }
 
 bool Placement::put_in_place(const Rectangle& rectangle, const std::byte* source, int64_t stride) const {
@@ -153,6 +155,7 @@ bool Placement::put_tiles(const Rectangle& rectangle, const std::byte* source, i
   StagingPool::Lease buffer(*staging_);
   Copies copies(*buffer);
   const int64_t end = rectangle.row + rectangle.rows, tiles = col_tiles(target_.dtype, rectangle.cols);
+  const int64_t line = tile_line_bytes(target_.dtype);
   // Rows of this part in one tile; a single group where tiles hold no whole number of turns.
   const int64_t turn = group_ * part_.step;
   const int64_t band = part_.step == 1 ? kTileRows : kTileRows % turn == 0 ? kTileRows / part_.step : group_;
@@ -160,10 +163,10 @@ bool Placement::put_tiles(const Rectangle& rectangle, const std::byte* source, i
   std::byte* at = buffer->data();
   for (int64_t row = rectangle.row, next; row < end; row = next) {
     next = next_multiple(row, band, end);
-    const int64_t tile_stride = (next - row) * kTileRowBytes;
+    const int64_t tile_stride = (next - row) * line;
     for (int64_t r = row; r < next; r = next_multiple(r, unit_, next)) {
       Block b = block(rectangle, r, source, stride);
-      b.target = at + (r - row) * kTileRowBytes;
+      b.target = at + (r - row) * line;
       b.target_stride = tile_stride;
       overflow |= pack_(b);
     }
@@ -171,7 +174,7 @@ bool Placement::put_tiles(const Rectangle& rectangle, const std::byte* source, i
       for (int64_t r = row, after; r < next; r = after) {
         after = next_multiple(r, unit_, next);
         copies.add(address(stored_row(r), rectangle.col + tile * tile_cols(target_.dtype)),
-                   (after - r) * kTileRowBytes);
+                   (after - r) * line);
       }
     at += tiles * tile_stride;
   }

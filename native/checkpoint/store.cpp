@@ -24,9 +24,8 @@ std::string megabytes(uint64_t bytes) { return std::to_string((bytes + 999'999) 
 
 uint64_t stored_bytes(const WeightShape& shape) {
   const auto& [name, dtype, layout, rows, cols] = shape;
-  if (dtype == DType::kI32 || (layout == Layout::kTiles && is_blocked(dtype)))
-    fail(ErrorKind::kDType, name, "dtype",
-         layout == Layout::kTiles ? "f32, f16 or bf16" : "f32, f16, bf16, q8 or q4", name_of(dtype));
+  if (dtype == DType::kI32)
+    fail(ErrorKind::kDType, name, "dtype", "f32, f16, bf16, q8 or q4", name_of(dtype));
   if (rows < 1 || cols < 1 || rows > kMaxDimension || cols > kMaxDimension)
     fail(ErrorKind::kInvalidValue, name, "shape", "of sizes from 1 to 2^40", shape_text({rows, cols}));
   int64_t lines = rows, line_bytes = row_bytes(dtype, cols), bytes;

@@ -29,7 +29,7 @@ struct WeightShape {
   int64_t rows = 0, cols = 0;
 };
 
-// What a weight takes up, with its padding. Throws Error: kInvalidValue (sizes), kDType (i32; q8 and q4 in tiles).
+// What a weight takes up, with its padding. Throws Error: kInvalidValue (sizes), kDType (i32).
 uint64_t stored_bytes(const WeightShape& shape);
 
 // A named weight in memory.
@@ -97,7 +97,7 @@ class WeightStore {
   ~WeightStore();
 
   // Reserves a matrix of zeros; a device's memory holds rows and tiles. Throws Error: kInvalidValue (sizes, a
-  // layout, a name that exists), kDType (i32; q8 and q4 in tiles), kOutOfMemory (more than the memory has left,
+  // layout, a name that exists), kDType (i32), kOutOfMemory (more than the memory has left,
   // counting on the host what was declared and not yet loaded).
   const StoredTensor& declare(const std::string& name, DType dtype, Layout layout, int64_t rows,
                               int64_t cols);

@@ -1,8 +1,12 @@
 #include "checkpoint/unpack.h"
 
 #include <algorithm>
+#include <cstring>
+#include <tuple>
+#include <vector>
 
 #include "checkpoint/pack.h"
+#include "types/panels.h"
 #include "types/tiles.h"
 
 namespace kvasir {
@@ -16,9 +20,37 @@ void unpack_panels(const StoredTensor& tensor, float* destination) {
     }
 }
 
-void unpack_blocks(const StoredTensor& tensor, float* destination) {
-  for (int64_t row = 0; row < tensor.rows; ++row, destination += tensor.cols)
-    widen_blocks(tensor.dtype, tensor.data, tensor.layout, tensor.cols, row, destination);
+// Bytes of a tensor, wherever it lies, that begin at `offset`.
+void read_bytes(const StoredTensor& tensor, StagingPool* staging, int64_t offset, int64_t bytes,
+                std::byte* to) {
+  if (!staging) {
+    std::memcpy(to, tensor.data + offset, static_cast<size_t>(bytes));
+    return;
+  }
+  StagingPool::Lease buffer(*staging);
+  for (int64_t done = 0; done < bytes; done += kStagingBytes) {
+    const auto count = static_cast<size_t>(std::min(kStagingBytes, bytes - done));
+    buffer->read(buffer->data(), tensor.data + offset + done, count);
+    buffer->wait();
+    std::memcpy(to + done, buffer->data(), count);
+  }
+}
+
+// A band of rows that lie together at a time.
+void unpack_blocks(const StoredTensor& tensor, StagingPool* staging, float* destination) {
+  const auto [dtype, layout, cols] = std::tuple(tensor.dtype, tensor.layout, tensor.cols);
+  const int64_t band = layout == Layout::kTiles ? kTileRows : kPanelRows;
+  const int64_t bytes = layout == Layout::kTiles    ? tiles_bytes(dtype, band, cols)
+                        : layout == Layout::kPanels ? panel_bytes(dtype, cols)
+                                                    : band * row_bytes(dtype, cols);
+  std::vector<std::byte> held(static_cast<size_t>(bytes));
+  for (int64_t row = 0; row < tensor.rows; ++row, destination += cols) {
+    const int64_t offset = row / band * bytes;
+    if (row % band == 0)
+      read_bytes(tensor, staging, offset, std::min(bytes, static_cast<int64_t>(tensor.bytes) - offset),
+                 held.data());
+    widen_blocks(dtype, held.data(), layout, cols, row % band, destination);
+  }
 }
 
 void unpack_tile(const StoredTensor& tensor, const std::byte* tile, int64_t number, float* destination) {
@@ -50,7 +82,7 @@ void unpack_bytes(const StoredTensor& tensor, const std::byte* data, int64_t off
 
 void unpack(const StoredTensor& tensor, StagingPool* staging, float* destination) {
   const auto bytes = static_cast<int64_t>(tensor.bytes);
-  if (is_blocked(tensor.dtype)) return unpack_blocks(tensor, destination);
+  if (is_blocked(tensor.dtype)) return unpack_blocks(tensor, staging, destination);
   if (tensor.layout == Layout::kPanels) return unpack_panels(tensor, destination);
   if (!staging) return unpack_bytes(tensor, tensor.data, 0, bytes, destination);
   StagingPool::Lease buffer(*staging);

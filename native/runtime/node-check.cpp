@@ -64,9 +64,10 @@ class NodeCheck : public NodeReader {
       fail(ErrorKind::kDType, name + " must be " + name_of(dtype) + ", got " + name_of(value.dtype));
   }
 
-  // Matrix instructions take operands of one type; f32 activations go with weights of any type.
+  // Matrix instructions take operands of one type, which blocks become; f32 activations go with weights of any type.
   void weight_of(const std::string& name, DType activations) const {
-    if (activations != DType::kF32) expect_dtype(name, input(name), activations);
+    if (activations != DType::kF32 && !is_blocked(input(name).dtype))
+      expect_dtype(name, input(name), activations);
   }
 
   // A weight or constant of f32 numbers, (size,).
@@ -87,7 +88,7 @@ class NodeCheck : public NodeReader {
   std::pair<int64_t, int64_t> stored_matrix(const std::string& name) const {
     const ValueDescription& x = input(name);
     stored(name, x);
-    if (x.dtype == DType::kI32) fail(ErrorKind::kDType, name + " must be f32, f16 or bf16, got i32");
+    if (x.dtype == DType::kI32) fail(ErrorKind::kDType, name + " must be f32, f16, bf16, q8 or q4, got i32");
     if (x.shape.size() != 2) fail(ErrorKind::kShape, name + " must be a matrix, got " + to_string(x.shape));
     return {x.shape[0].size, x.shape[1].size};
   }

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { estimateMemory, type LanguageModel, loadModel } from 'kvasir'
+import { estimateMemory, type LanguageModel, type LoadOptions, loadModel } from 'kvasir'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { onCuda } from '../kernels/native-program.js'
 import { rootDir } from '../shared.js'
@@ -68,6 +68,32 @@ describe.runIf(onCuda).each(readdirSync(folder))('fixture %s on a GPU, in 16 bit
       again.push(one.ids[0]!)
     }
     expect(again).toEqual(ids)
+  })
+})
+
+describe.runIf(onCuda).each([
+  ['llama', 'q8'],
+  ['llama', 'q4'],
+  ['gpt2', 'q4'],
+] as const)('fixture %s on a GPU, in %s', (name, dtype) => {
+  const golden = JSON.parse(readFileSync(join(folder, name, 'golden.json'), 'utf8')) as Golden
+
+  it("gives logits near the CPU's, the same tokens on every architecture, and takes less memory", async () => {
+    const load = (options: LoadOptions) => loadModel(join(folder, name), { dtype, ...options })
+    await using cpu = await load({ device: 'cpu' })
+    await using model = await load({ device: 'cuda', lookahead: 1 })
+    await using ahead = await load({ device: 'cuda', deviceIndex: 1, lookahead: 5 })
+    await using plain = await load({ device: 'cuda', dtype: 'bf16' })
+    expect(model.info).toMatchObject({ device: 'cuda', activations: 'bf16' })
+    expect(model.info.weightBytes).toBeLessThan(0.75 * plain.info.weightBytes)
+    const { data: expected } = await cpu.logits(golden.ids)
+    const { data } = await model.logits(golden.ids)
+    // The CPU rounds what it multiplies with to 8 bits in blocks, the GPU to bf16.
+    const error = Math.hypot(...expected.map((x, i) => x - data[i]!))
+    expect(error / Math.hypot(...expected)).toBeLessThan(0.05)
+    const prompt = golden.ids.slice(0, 7)
+    const settings = { maxTokens: 14, ignoreEos: true }
+    expect((await ahead.complete(prompt, settings)).ids).toEqual((await model.complete(prompt, settings)).ids)
   })
 })
 

@@ -4,7 +4,8 @@ import type { AttentionOptions } from '../graph/graph-builder.js'
 import { attentionGraph, pagedStep, randomHeads, shuffledBlocks } from '../kernels/attention-graph.js'
 import { KernelGraph, rowStep, rowsOf } from '../kernels/kernel-graph.js'
 import { isas, onCuda } from '../kernels/native-program.js'
-import { difference, nmse, randomNumbers, roundTo } from '../kernels/numbers.js'
+import type { BlockType } from '../kernels/numbers.js'
+import { difference, nmse, randomNumbers, roundTo, roundToBlocks } from '../kernels/numbers.js'
 import type { HalfType } from './sixteen-bit.js'
 import { HalfReference, halfOptions, halfPrograms, types } from './sixteen-bit.js'
 
@@ -24,10 +25,14 @@ interface Layer {
 
 class HalfGraph extends KernelGraph {
   readonly type: HalfType
+  readonly #block: BlockType | undefined
+  /** Parameters that are held in blocks. */
+  readonly blocks = new Map<string, BlockType>()
 
-  constructor(type: HalfType) {
+  constructor(type: HalfType, block?: BlockType) {
     super()
     this.type = type
+    this.#block = block
   }
 
   table(name: string, rows: number, cols: number, seed: number): ValueId {
@@ -40,7 +45,9 @@ class HalfGraph extends KernelGraph {
     const parts = gated ? [`${name}.gate`, `${name}.up`] : [name]
     const seed = 7 * name.length + K + size
     parts.forEach((part, i) => {
-      this.parameter(part, [size, K], randomNumbers(seed + i, size * K, Math.sqrt(3 / K)))
+      const numbers = randomNumbers(seed + i, size * K, Math.sqrt(3 / K))
+      this.parameter(part, [size, K], this.#block ? roundToBlocks(this.#block, numbers, K) : numbers)
+      if (this.#block) this.blocks.set(part, this.#block)
     })
     const weight = this.weight(name, [size * parts.length, K])
     if (gated) {
@@ -61,8 +68,8 @@ class HalfGraph extends KernelGraph {
 /** Expects right rows in steps of every size, and the same bits in all of them. */
 function expectRows(graph: HalfGraph, type: HalfType, counts: readonly number[] = rowCounts): void {
   const total = Math.max(...counts)
-  const reference = new HalfReference(graph, type).run(rowStep(total))
-  for (const [program, isa] of halfPrograms(graph, type, { maxTokens: total })) {
+  const reference = new HalfReference(graph, type, graph.blocks).run(rowStep(total))
+  for (const [program, isa] of halfPrograms(graph, type, { maxTokens: total }, graph.blocks)) {
     const whole = program.run(rowStep(total)) as Record<string, Float32Array>
     for (const [name, { exact, rounding }] of Object.entries(reference))
       expect(nmse(whole[name]!, exact), `${isa}, ${name}`).toBeLessThan(allowed(rounding))
@@ -77,7 +84,17 @@ function expectRows(graph: HalfGraph, type: HalfType, counts: readonly number[] 
   }
 }
 
-describe.runIf(onCuda).each(types)('in %s', (type) => {
+const layerTypes: [HalfType, BlockType?][] = [
+  ['bf16'],
+  ['f16'],
+  ['bf16', 'q8'],
+  ['bf16', 'q4'],
+  ['f16', 'q4'],
+]
+
+describe.runIf(onCuda).each(layerTypes)('in %s, weights in %s', (type, block) => {
+  const counts = block ? [1, 2, 8, 9, 16, 17, 64, 130] : rowCounts
+
   it.each([
     [1, 1],
     [3, 63],
@@ -87,15 +104,25 @@ describe.runIf(onCuda).each(types)('in %s', (type) => {
     [130, 31],
     [513, 200],
     [1030, 70],
+    [2056, 40],
   ])('linear layers of %i to %i columns are right, and alike in any company', (K, size) => {
-    const graph = new HalfGraph(type)
+    const graph = new HalfGraph(type, block)
     const x = graph.table('x', mostRows, K, K)
     graph.finish({ y: graph.layer('w', x, size), gated: graph.layer('g', x, size, { gated: true }) })
-    expectRows(graph, type)
+    expectRows(graph, type, counts)
+  })
+
+  // Tiles are made of no more than 512 rows of so many columns at a time.
+  it.runIf(block === 'q8')('layers of more rows than are unpacked at a time are right', () => {
+    const graph = new HalfGraph(type, block)
+    const x = graph.table('x', 17, 16_384, 6)
+    const residual = graph.table('r', 17, 260, 7)
+    graph.finish({ y: graph.layer('g', x, 260, { gated: true, activation: 'silu', bias: true, residual }) })
+    expectRows(graph, type, [17])
   })
 
   it('linear layers end with every epilogue', () => {
-    const graph = new HalfGraph(type)
+    const graph = new HalfGraph(type, block)
     const x = graph.table('x', mostRows, 72, 1)
     const residual = graph.slice('r', graph.table('wide', mostRows, 100, 2), 11, 70)
     const outputs: Record<string, ValueId> = {}
@@ -111,7 +138,7 @@ describe.runIf(onCuda).each(types)('in %s', (type) => {
   })
 
   it('linear layers read slices that start anywhere', () => {
-    const graph = new HalfGraph(type)
+    const graph = new HalfGraph(type, block)
     const whole = graph.table('whole', mostRows, 151, 3)
     const outputs = [0, 1, 2, 4, 7, 8].map((start) => [
       `${start}`,
@@ -122,7 +149,7 @@ describe.runIf(onCuda).each(types)('in %s', (type) => {
   })
 
   it('norms before linear layers are the same in one kernel and in two', () => {
-    const graph = new HalfGraph(type)
+    const graph = new HalfGraph(type, block)
     const outputs: Record<string, ValueId> = {}
     for (const C of [5, 64, 100, 520]) {
       const x = graph.table(`x${C}`, mostRows, C, C)
@@ -135,9 +162,11 @@ describe.runIf(onCuda).each(types)('in %s', (type) => {
       outputs[`layer ${C}`] = graph.layer(`l${C}`, layer, 70, { activation: 'gelu', bias: true })
     }
     graph.finish(outputs)
-    expectRows(graph, type)
+    expectRows(graph, type, counts)
   })
+})
 
+describe.runIf(onCuda).each(types)('in %s', (type) => {
   it('elementwise kernels and norms are right', () => {
     const graph = new HalfGraph(type)
     const x = graph.table('x', 40, 83, 4)

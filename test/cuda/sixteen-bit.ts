@@ -4,29 +4,43 @@ import type { StepInputs } from '../graph/steps.js'
 import type { KernelGraph } from '../kernels/kernel-graph.js'
 import type { NativeOptions, NativeProgram } from '../kernels/native-program.js'
 import { isas } from '../kernels/native-program.js'
+import type { BlockType } from '../kernels/numbers.js'
 import { nmse, roundTo } from '../kernels/numbers.js'
 
 export const types = ['bf16', 'f16'] as const
 export type HalfType = (typeof types)[number]
 
-/** Options by which a program holds matrices, activations and cache in one 16-bit type. */
-export function halfOptions(type: HalfType): NativeOptions {
-  return { dtype: type, activations: type, cacheDtype: type, matrixLayout: 'tiles' }
+/** Options by which a program holds matrices, activations and cache in one 16-bit type, and `blocks` in their own. */
+export function halfOptions(
+  type: HalfType,
+  blocks: ReadonlyMap<string, BlockType> = new Map(),
+): NativeOptions {
+  return {
+    dtype: 'auto',
+    floatType: type,
+    storedTypes: (parameter) => blocks.get(parameter) ?? 'f32',
+    activations: type,
+    cacheDtype: type,
+    matrixLayout: 'tiles',
+  }
 }
 
-/** What a 16-bit program is compared with: float64 throughout, and float64 with every result rounded to the type. */
+/**
+ * What a 16-bit program is compared with: float64 throughout, and float64 with every result rounded to the type.
+ * Numbers of blocks are rounded to it as well.
+ */
 export class HalfReference {
   readonly #exact: Interpreter
   readonly #plain: Interpreter
 
-  constructor({ graph, weights }: KernelGraph, type: HalfType) {
-    const optimized = optimize(graph, halfOptions(type))
+  constructor({ graph, weights }: KernelGraph, type: HalfType, blocks?: ReadonlyMap<string, BlockType>) {
+    const optimized = optimize(graph, halfOptions(type, blocks))
     const dtypes = new Map(
       optimized.values.flatMap(({ parts = [], dtype }) => parts.map((part) => [part.parameter, dtype])),
     )
     const rounded = (parameter: string) => {
       const numbers = weights(parameter)
-      return Float64Array.from(dtypes.get(parameter) === type ? roundTo(type, numbers) : numbers)
+      return Float64Array.from(dtypes.get(parameter) === 'f32' ? numbers : roundTo(type, numbers))
     }
     this.#exact = new Interpreter(optimized, { weights: rounded })
     this.#plain = new Interpreter(optimized, {
@@ -58,9 +72,10 @@ export function* halfPrograms(
   graph: KernelGraph,
   type: HalfType,
   options: NativeOptions = {},
+  blocks?: ReadonlyMap<string, BlockType>,
 ): Generator<[program: NativeProgram, isa: string]> {
   for (const isa of isas) {
-    using program = graph.program({ ...halfOptions(type), ...options, isa })
+    using program = graph.program({ ...halfOptions(type, blocks), ...options, isa })
     yield [program, isa]
   }
 }

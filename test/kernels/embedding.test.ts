@@ -6,7 +6,7 @@ import type { BlockType, WeightType } from './numbers.js'
 import { difference, extremes, randomNumbers, roundTo, roundToBlocks } from './numbers.js'
 
 const types: WeightType[] = ['f32', 'f16', 'bf16']
-const blockTypes: BlockType[] = onCuda ? [] : ['q8', 'q4']
+const blockTypes: BlockType[] = ['q8', 'q4']
 const layouts = ['rows', onCuda ? 'tiles' : 'panels']
 const V = 70
 

@@ -6,7 +6,7 @@ import type { BlockType, WeightType } from './numbers.js'
 import { difference, extremes, nmse, randomNumbers, roundTo, roundToBlocks } from './numbers.js'
 
 const floatTypes: WeightType[] = ['f32', 'f16', 'bf16']
-const blockTypes: BlockType[] = onCuda ? [] : ['q8', 'q4']
+const blockTypes: BlockType[] = ['q8', 'q4']
 /** bf16 weights, with x rounded to bf16 too. */
 const roundedTypes = onCuda ? [] : (['bf16, rounding x'] as const)
 const types = [...floatTypes, ...blockTypes, ...roundedTypes]
@@ -67,7 +67,7 @@ class LinearGraph extends KernelGraph {
 
   /** What kernels are to compute from the weights as they are stored. */
   override interpreter() {
-    return super.interpreter(this.stored)
+    return super.interpreter({ ...this.stored, matrixLayout: onCuda ? 'tiles' : 'panels' })
   }
 
   /** The weight of a gated linear as the passes make it. */

@@ -8,6 +8,8 @@ export interface LayoutOptions {
   dtype?: 'auto' | Exclude<DType, 'i32'>
   /** The dtype that the checkpoint holds a parameter in; f32 for all where it is not given. */
   storedTypes?: (parameter: string) => DType
+  /** The one type of numbers that the device's matrices have where they are not in blocks; any where it is not given. */
+  floatType?: FloatType
   /** How the device wants the matrices of linear layers: in panels (the CPU, the default) or in tiles (CUDA). */
   matrixLayout?: Exclude<WeightLayout, 'rows'>
 }
@@ -46,9 +48,10 @@ function chooseType(
   parameters: readonly string[],
   linear: Node | undefined,
   embedding: Node | undefined,
-  { dtype = 'auto', storedTypes }: LayoutOptions,
+  { dtype = 'auto', storedTypes, floatType }: LayoutOptions,
 ): DType {
-  const stored = commonType(parameters.map((parameter) => storedTypes?.(parameter) ?? 'f32'))
+  const common = commonType(parameters.map((parameter) => storedTypes?.(parameter) ?? 'f32'))
+  const stored = isBlocked(common) ? common : (floatType ?? common)
   if (dtype === 'auto') return stored
   if (!isBlocked(dtype)) return dtype
   if (embedding) return editor.value(embedding.inputs.ids!).name === 'tokens' ? 'q8' : stored

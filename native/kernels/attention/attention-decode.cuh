@@ -214,7 +214,7 @@ __device__ __forceinline__ uint32_t* decode_counter(const Arguments<T>& a) {
 }
 
 template <class T, int kChannels>
-__global__ void __launch_bounds__(kDecodeThreads)
+__global__ void __launch_bounds__(kDecodeThreads, 2)
     attention_decode(const __grid_constant__ Arguments<T> a, int first_sequence, int slots) {
   ptx::let_successor_start();
   const QueryRows rows = decode_rows(a, first_sequence + static_cast<int>(blockIdx.z));

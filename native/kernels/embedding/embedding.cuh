@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include "device/cuda/block-line.cuh"
 #include "device/cuda/vector.cuh"
 #include "kernels/embedding/embedding.h"
 #include "types/tiles.h"
@@ -32,6 +33,45 @@ __device__ __forceinline__ void load_tile_group(const W* weight, int64_t tiles_p
   }
 }
 
+// The same of a matrix in blocks. In tiles, beyond its columns are any numbers of its last block.
+template <DType kType>
+__device__ __forceinline__ void load_block_group(const Embedding& p, int64_t row, int64_t c,
+                                                 float (&x)[kGroup]) {
+  const char* weight = static_cast<const char*>(p.weight);
+  if (p.weight_layout == Layout::kTiles) {
+    const int64_t tile = row / kTileRows * col_tiles(kType, p.C) + c / kTileBlockColumns;
+    const char* line = weight + tile * tile_bytes(kType) + row % kTileRows * tile_line_bytes(kType);
+    return load_eight<kType>(line, static_cast<int>(c % kTileBlockColumns) / kGroup, x);
+  }
+  const char* from = weight + row * row_bytes(kType, p.C) + c / kBlockColumns * block_bytes(kType);
+  const int first = static_cast<int>(c % kBlockColumns);
+  if constexpr (kType == DType::kQ8) {
+    const auto& block = *reinterpret_cast<const Q8Block*>(from);
+    const float scale = to_float(f16{block.scale});
+#pragma unroll
+    for (int i = 0; i < kGroup; i++) x[i] = product(scale, static_cast<float>(block.q[first + i]));
+  } else {
+    const auto& block = *reinterpret_cast<const Q4Block*>(from);
+    const float scale = to_float(f16{block.scale}), min = to_float(f16{block.min});
+#pragma unroll
+    for (int i = 0; i < kGroup; i++) {
+      const int byte = block.q[(first + i) % (kBlockColumns / 2)];
+      x[i] = fmaf(scale, static_cast<float>(first < kBlockColumns / 2 ? byte & 15 : byte >> 4), min);
+    }
+  }
+}
+
+template <class T, DType kType>
+__global__ void __launch_bounds__(kPieceThreads) embed_blocks_kernel(Embedding p) {
+  ptx::let_successor_start();
+  ptx::wait_for_predecessor();
+  for_each_group(p.N, p.C, [&](int64_t n, int64_t c, int64_t count) {
+    float x[kGroup];
+    load_block_group<kType>(p, p.ids[n], c, x);
+    store_group(static_cast<T*>(p.y) + n * p.y_stride + c, count, x);
+  });
+}
+
 template <class T, class W>
 __global__ void __launch_bounds__(kPieceThreads) embedding_kernel(Embedding p) {
   ptx::let_successor_start();
@@ -51,11 +91,15 @@ __global__ void __launch_bounds__(kPieceThreads) embedding_kernel(Embedding p) {
   });
 }
 
-// A 16-bit y takes a weight of its own type or, for tables that are constants, f32; an f32 one takes any.
+// A 16-bit y takes a weight of its own type, in blocks or, for tables that are constants, f32; an f32 one takes any.
 inline void launch_embedding(const Embedding& p, Execution& e) {
   if (p.weight_layout == Layout::kPanels) throw Error(ErrorKind::kInternal, "embedding: panels on CUDA");
   with_type(p.dtype, [&](auto t) {
     using T = decltype(t);
+    if (is_blocked(p.weight_dtype))
+      return with_block_type(p.weight_dtype, [&](auto type) {
+        launch_groups(e, embed_blocks_kernel<T, type.value>, p.N, p.C, p);
+      });
     if (p.weight_dtype == p.dtype) return launch_groups(e, embedding_kernel<T, T>, p.N, p.C, p);
     if constexpr (std::is_same_v<T, float>) {
       with_half_type(p.weight_dtype,

@@ -13,7 +13,8 @@ namespace kvasir::cuda {
 
 // What a kernel needs of a Linear once the sums are there.
 struct LinearOutput {
-  const float* bias;     // (N,), gated (2N,), or null
+  const float* bias;     // (N,), or null
+  const float* up_bias;  // gated: (N,), or null
   const void* residual;  // (M,N), or null
   void* y;               // (M,N)
   int M, N;
@@ -24,9 +25,18 @@ struct LinearOutput {
 };
 
 inline LinearOutput linear_output(const Linear& p) {
-  return {
-      p.bias,     p.residual,   p.y,     static_cast<int>(p.M),   static_cast<int>(p.N), p.residual_stride,
-      p.y_stride, p.activation, p.gated, p.y_dtype == DType::kF32};
+  const float* behind = p.gated && p.bias != nullptr ? p.bias + p.N : nullptr;
+  return {p.bias,
+          p.up_bias != nullptr ? p.up_bias : behind,
+          p.residual,
+          p.y,
+          static_cast<int>(p.M),
+          static_cast<int>(p.N),
+          p.residual_stride,
+          p.y_stride,
+          p.activation,
+          p.gated,
+          p.y_dtype == DType::kF32};
 }
 
 // p[0] .. p[3], of which `count` exist: the others are not read.
@@ -106,7 +116,7 @@ __device__ __forceinline__ Addends load_addends(const LinearOutput& out, int m, 
   const int count = out.N - n < 4 ? out.N - n : 4;
   if (out.bias != nullptr) {
     a.bias = load4(out.bias + n, count);
-    if (out.gated) a.up_bias = load4(out.bias + out.N + n, count);
+    if (out.gated) a.up_bias = load4(out.up_bias + n, count);
   }
   if (out.residual != nullptr) {
     const int64_t at = static_cast<int64_t>(m) * out.residual_stride + n;

@@ -25,9 +25,9 @@ struct HopperOutputs : HopperBlock<T, Y, kTokens> {
         bias(make_float2(-0.0f, -0.0f)) {
     const LinearOutput& out = problem.out;
     const int64_t n = this->first_output(tile, warpgroup) + first_output_of_thread();
-    const int64_t second = out.gated ? out.N + n : n + 8;
+    const int64_t second = out.gated ? n : n + 8;
     if (out.bias != nullptr && n < out.N) bias.x = out.bias[n];
-    if (out.bias != nullptr && (out.gated ? n : second) < out.N) bias.y = out.bias[second];
+    if (out.bias != nullptr && second < out.N) bias.y = out.gated ? out.up_bias[n] : out.bias[second];
   }
 
   __device__ __forceinline__ int first_output_of_thread() const {

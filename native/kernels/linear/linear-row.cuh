@@ -108,7 +108,7 @@ struct RowAddends {
   __device__ __forceinline__ void load_bias(const LinearOutput& out, int n) {
     if (n >= out.N || out.bias == nullptr) return;
     bias = out.bias[n];
-    if (out.gated) up_bias = out.bias[out.N + n];
+    if (out.gated) up_bias = out.up_bias[n];
   }
   template <class T>
   __device__ __forceinline__ void load_residual(const LinearOutput& out, int n) {
@@ -139,8 +139,12 @@ __device__ __forceinline__ void finish_output(const LinearOutput& out, const Row
   }
 }
 
-template <class Team>
-__global__ void __launch_bounds__(kStreamMaxThreads, Team::kResidentBlocks)
+// With a norm, the row and the norm's parameters take registers.
+template <class Team, bool kNorm>
+constexpr int kRowResidentBlocks = kNorm ? 2 : Team::kResidentBlocks;
+
+template <class Team, bool kNorm>
+__global__ void __launch_bounds__(kStreamMaxThreads, kRowResidentBlocks<Team, kNorm>)
     linear_row_kernel(const __grid_constant__ StreamPlan plan, const __grid_constant__ LinearInput input,
                       const __grid_constant__ LinearOutput out) {
   using T = typename Team::T;
@@ -155,16 +159,18 @@ __global__ void __launch_bounds__(kStreamMaxThreads, Team::kResidentBlocks)
                         weights.tiles() * Team::kColumns, plan.K};
   RowOutput output(out, static_cast<int>(blockIdx.x) * rows, rows, thread);
   RowAddends add;
-  RowParameters parameters;
   add.load_bias(out, output.n);
-  if (input.norm != InputNorm::kNone) parameters.load(input, part, lane);
-  ptx::wait_for_predecessor();
-  add.template load_residual<T>(out, output.n);
   const T* x = static_cast<const T*>(input.x);
-  if (input.norm == InputNorm::kNone) {
-    copy_part(part, x, lane);
-  } else {
+  if constexpr (kNorm) {
+    RowParameters parameters;
+    parameters.load(input, part, lane);
+    ptx::wait_for_predecessor();
+    add.template load_residual<T>(out, output.n);
     normalise_part(part, input, parameters, x, lane);
+  } else {
+    ptx::wait_for_predecessor();
+    add.template load_residual<T>(out, output.n);
+    copy_part(part, x, lane);
   }
   __syncwarp();
 

@@ -27,7 +27,9 @@ namespace kvasir::cuda {
 constexpr int kStreamMaxThreads = 256;
 
 template <class Team>
-constexpr int kPieceBytes = Team::kStoredRows * static_cast<int>(kTileRowBytes);
+constexpr int kPieceBytes = Team::kStoredRows * Team::kLineBytes;
+template <class Team>
+constexpr int kTeamTileBytes = static_cast<int>(kTileRows) * Team::kLineBytes;
 template <class Team>
 constexpr int kRingBytes = Team::kRingPieces * kPieceBytes<Team>;
 
@@ -77,10 +79,12 @@ class WeightStream {
       const uint32_t to =
           ptx::shared_address(dynamic_shared<char>()) + ring_ + slot_ * kPieceBytes<Team> + lane_bytes_;
 #pragma unroll
-      for (int i = 0; i < kPieceBytes<Team>; i += Team::kLanes * 16) ptx::copy_async(to + i, from_ + i);
+      for (int i = 0; i < kPieceBytes<Team>; i += Team::kLanes * 16)
+        if (i + Team::kLanes * 16 <= kPieceBytes<Team> || i + lane_bytes_ < kPieceBytes<Team>)
+          ptx::copy_async(to + i, from_ + i);
     }
     ptx::commit_copies();
-    from_ += kTileBytes;
+    from_ += kTeamTileBytes<Team>;
     slot_ = slot_ + 1 == Team::kRingPieces ? 0 : slot_ + 1;
     if (++tile_ == plan_.run_tiles) {
       tile_ = 0;
@@ -96,8 +100,8 @@ class WeightStream {
   __device__ __forceinline__ void find() {
     const unsigned group = item_ * plan_.item_groups + group_, row = group * Team::kStoredRows;
     exists_ = group < static_cast<unsigned>(plan_.groups);
-    from_ = plan_.weight + row / kRows * plan_.row_tile_bytes + row % kRows * kTileRowBytes +
-            first_ * kTileBytes + lane_bytes_;
+    from_ = plan_.weight + row / kRows * plan_.row_tile_bytes + row % kRows * Team::kLineBytes +
+            first_ * kTeamTileBytes<Team> + lane_bytes_;
   }
 
   const StreamPlan& plan_;

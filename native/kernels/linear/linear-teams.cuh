@@ -1,7 +1,7 @@
 #pragma once
 
 // Who multiplies a few rows of x with the weights that stream past: teams of lanes, each with the sums of one
-// group of stored rows over one run of columns. A team takes pieces of weights, kTileRowBytes of each of its
+// group of stored rows over one run of columns. A team takes pieces of weights, kLineBytes of each of its
 // rows, in ascending order. x is in shared memory.
 
 #include "device/cuda/cuda.h"
@@ -24,11 +24,12 @@ template <class T_, int kMaxRows_, int kTiles>
 struct MatrixTeam {
   using T = T_;
   static constexpr int kLanes = 32;
-  static constexpr int kMaxRows = kMaxRows_;      // of x
-  static constexpr int kStoredRows = 8 * kTiles;  // of the weights
-  static constexpr int kColumns = 64;             // in a piece of weights
-  static constexpr int kRingPieces = 8 / kTiles;  // 8 KiB a warp
-  static constexpr int kResidentBlocks = 3;       // registers shall suffice for that
+  static constexpr int kMaxRows = kMaxRows_;                          // of x
+  static constexpr int kStoredRows = 8 * kTiles;                      // of the weights
+  static constexpr int kColumns = 64;                                 // in a piece of weights
+  static constexpr int kLineBytes = static_cast<int>(kTileRowBytes);  // of a row of the piece
+  static constexpr int kRingPieces = 8 / kTiles;                      // 8 KiB a warp
+  static constexpr int kResidentBlocks = 3;                           // registers shall suffice for that
 
   uint32_t x_address;  // this lane's part of the matrices that ldmatrix gathers
   uint32_t weights_offset;
@@ -115,6 +116,7 @@ struct ScalarTeam {
   static constexpr int kMaxRows = kMaxRows_;
   static constexpr int kStoredRows = 8;
   static constexpr int kColumns = static_cast<int>(kTileRowBytes / sizeof(W));
+  static constexpr int kLineBytes = static_cast<int>(kTileRowBytes);
   static constexpr int kRingPieces = 4;  // 16 KiB a warp
   static constexpr int kResidentBlocks = kMaxRows == 1 ? 3 : 2;
 

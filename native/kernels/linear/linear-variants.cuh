@@ -23,6 +23,10 @@ struct LinearInput {
 // Few rows, all of x in shared memory: weights stream past it. Any type. p.x is not used. False, and nothing
 // launched, where there are too many rows or columns for that.
 bool linear_stream(const Linear& p, const LinearInput& input, Execution& e);
+bool linear_stream_blocks(const Linear& p, const LinearInput& input, Execution& e);  // the same for q8 and q4
+
+// q8 and q4, any number of rows.
+void linear_blocks(const Linear& p, Execution& e);
 
 // dtype f32, any number of rows, made for many.
 void linear_simt(const Linear& p, Execution& e);

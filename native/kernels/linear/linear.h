@@ -22,6 +22,8 @@ namespace kvasir {
 // the block's largest magnitude / 127; a block below 2^-100 as zeros. A row of x with a number that is not finite
 // gives NaN.
 //
+// On CUDA, x is not rounded, and the numbers of q8 and q4 are, to x's type.
+//
 // With rounds_x, W being bf16, the CPU's kernel reads x rounded to bf16, to nearest with ties to even, and what is below
 // 2^-126 as zero, of W as well if it likes.
 //
@@ -43,6 +45,7 @@ struct Linear {
   Activation activation;
   bool gated;
   bool rounds_x;
+  const float* up_bias = nullptr;  // on CUDA: U's bias, where it does not follow G's
 };
 
 using LinearKernel = void(const Linear&, Execution&);
@@ -79,9 +82,20 @@ constexpr int64_t linear_cuda_sums_bytes(int64_t M, int64_t rows, int64_t K) {
   const int64_t bytes = linear_runs(K) * tokens * ((rows + 16 + 127) / 128 * 128) * 4;
   return bytes < kLinearCudaMaxSumsBytes ? bytes : kLinearCudaMaxSumsBytes;
 }
-constexpr int64_t linear_cuda_scratch_bytes(int64_t M, int64_t rows, int64_t K) {
+// Of q8 and q4, rows whose tiles of x's type are made at a time, a multiple of 128.
+constexpr int64_t kLinearCudaUnpackedBytes = 16 << 20;  // of 16-bit numbers
+constexpr int64_t linear_cuda_unpacked_rows(int64_t K) {
+  const int64_t rows = kLinearCudaUnpackedBytes / ((K + 63) / 64 * 64 * 2) / 128 * 128;
+  return rows < 128 ? 128 : rows;
+}
+constexpr int64_t linear_cuda_unpacked_bytes(int64_t rows, int64_t K) {
+  const int64_t all = (rows + 16 + 127) / 128 * 128, some = linear_cuda_unpacked_rows(K);
+  return (all < some ? all : some) * ((K + 63) / 64 * 64) * 4;
+}
+constexpr int64_t linear_cuda_scratch_bytes(int64_t M, int64_t rows, int64_t K, DType weight_dtype) {
   return linear_cuda_rows_bytes(M < kNormLinearMaxRows ? M : kNormLinearMaxRows, K) +
-         linear_cuda_sums_bytes(M, rows, K);
+         linear_cuda_sums_bytes(M, rows, K) +
+         (is_blocked(weight_dtype) ? linear_cuda_unpacked_bytes(rows, K) : 0);
 }
 
 }  // namespace kvasir

@@ -1,5 +1,6 @@
 import { attentionLayers } from '#kvasir/engine/attention-layers.js'
 import type { Graph, Value } from '#kvasir/graph/graph.js'
+import { isBlocked } from '#kvasir/graph/graph.js'
 import { Interpreter } from '#kvasir/graph/interpreter.js'
 import { toNativeProgram } from '#kvasir/graph/native-program.js'
 import type { OptimizeOptions } from '#kvasir/graph/passes/index.js'
@@ -11,9 +12,14 @@ import { nmse, roundTo } from '../../kernels/numbers.js'
 import type { Expectation, StepInput, StoredWeight, VectorCase, VectorSession } from './vector-file.js'
 
 export interface CaseOptions {
-  /** What activations and cache are held in; matrices too, unless `storedTypes` says otherwise. */
+  /**
+   * What activations and cache are held in; matrices too, unless `storedTypes` says otherwise. What it holds in blocks
+   * are numbers that these hold as they are.
+   */
   type: WeightType
   storedTypes?: OptimizeOptions['storedTypes']
+  /** What matrices are held in whatever they are stored in. */
+  dtype?: OptimizeOptions['dtype']
 }
 
 export interface SessionOptions {
@@ -84,29 +90,39 @@ function interleave(parts: number[][], cols: number): number[] {
 export class CaseBuilder {
   readonly #case: VectorCase
   readonly #type: WeightType
+  /** As kernels multiply them. */
   readonly #weights: Weights
   #exact!: Interpreter
   #rounded!: Interpreter
   #steps = 0
 
   constructor(name: string, recorded: Graph, weights: Weights, options: CaseOptions) {
-    const { type, storedTypes } = options
-    const dtype = storedTypes ? 'auto' : type
+    const { type, storedTypes, dtype = storedTypes ? 'auto' : type } = options
     const graph = toNativeProgram(
-      optimize(recorded, { matrixLayout: 'tiles', activations: type, dtype, storedTypes }),
+      optimize(recorded, {
+        matrixLayout: 'tiles',
+        activations: type,
+        dtype,
+        storedTypes,
+        floatType: type === 'f32' ? undefined : type,
+      }),
     )
     const dtypes = new Map(
       graph.values.flatMap(({ parts = [], dtype }) => parts.map((part) => [part.parameter, dtype])),
     )
     this.#type = type
-    this.#weights = (parameter) => roundTo(dtypes.get(parameter) as WeightType, weights(parameter))
+    const typeOf = (parameter: string) => dtypes.get(parameter)!
+    const held = (parameter: string) => {
+      const dtype = typeOf(parameter)
+      return isBlocked(dtype) ? weights(parameter) : roundTo(dtype as WeightType, weights(parameter))
+    }
+    this.#weights = (parameter) =>
+      isBlocked(typeOf(parameter)) ? roundTo(type, held(parameter)) : held(parameter)
     this.#case = {
       name,
       small: false,
       graph,
-      weights: graph.values
-        .filter(({ kind }) => kind === 'weight')
-        .map((value) => stored(value, this.#weights)),
+      weights: graph.values.filter(({ kind }) => kind === 'weight').map((value) => stored(value, held)),
       layers: attentionLayers(recorded),
       cacheDtype: type,
       tables: [],

@@ -1,7 +1,7 @@
 import type { ValueId } from '#kvasir/graph/graph.js'
 import { KernelGraph, rowStep } from '../../kernels/kernel-graph.js'
-import type { WeightType } from '../../kernels/numbers.js'
-import { randomNumbers, roundTo } from '../../kernels/numbers.js'
+import type { BlockType, WeightType } from '../../kernels/numbers.js'
+import { randomNumbers, roundTo, roundToBlocks } from '../../kernels/numbers.js'
 import { CaseBuilder } from './case-builder.js'
 import type { VectorCase } from './vector-file.js'
 
@@ -14,10 +14,13 @@ interface Layer {
 
 class LinearGraph extends KernelGraph {
   readonly type: WeightType
+  readonly #block: BlockType | undefined
 
-  constructor(type: WeightType) {
+  /** Layers' weights are numbers that blocks of that type hold as they are. */
+  constructor(type: WeightType, block?: BlockType) {
     super()
     this.type = type
+    this.#block = block
   }
 
   /** The matrix (N,C) of random rows that the step's tokens choose. */
@@ -31,7 +34,8 @@ class LinearGraph extends KernelGraph {
     const parts = gated ? [`w.${name}.gate`, `w.${name}.up`] : [`w.${name}`]
     const seed = 7 * name.length + K + 3 * size
     parts.forEach((part, i) => {
-      this.parameter(part, [size, K], randomNumbers(seed + i, size * K, Math.sqrt(3 / K)))
+      const numbers = randomNumbers(seed + i, size * K, Math.sqrt(3 / K))
+      this.parameter(part, [size, K], this.#block ? roundToBlocks(this.#block, numbers, K) : numbers)
     })
     const stacked = parts.map((parameter) => ({ parameter, rows: size }))
     const weight = this.weight(`w.${name}`, [size * parts.length, K])
@@ -165,6 +169,25 @@ function widened(weightType: WeightType): VectorCase {
   return builder.vectorCase
 }
 
+/** Weights in blocks: few rows by the blocks themselves, others by what is made of them; norms before them, too. */
+function inBlocks(type: WeightType, block: BlockType, K: number, size: number): VectorCase {
+  const graph = new LinearGraph(type, block)
+  const x = graph.rows('x', 70, K, 4)
+  const weight = graph.parameter('n.weight', [K], randomNumbers(8, K))
+  const rms = graph.node('rms-norm', 'rms', { x, weight }, graph.shape(x), { epsilon: 1e-5 })
+  const gated = { gated: true, bias: true, activation: 'silu' }
+  graph.finish({
+    y: graph.layer('y', x, size),
+    normed: graph.inner('s.normed', graph.layer('normed', rms, size, { bias: true })),
+    gated: graph.inner('s.gated', graph.layer('gated', rms, size, gated)),
+  })
+  const storedTypes = (parameter: string) => (parameter.startsWith('w') ? block : 'f32')
+  const name = `linear, ${type}, ${K} to ${size}, weights in ${block}`
+  const builder = new CaseBuilder(name, graph.graph, graph.weights, { type, storedTypes })
+  stepsOfEverySize(builder, [1, 2, 8, 9, 16, 17, 70])
+  return builder.vectorCase
+}
+
 /** NaN, infinity and overflow stay in their rows and columns. */
 function extremes(type: WeightType): VectorCase {
   const K = 19
@@ -229,5 +252,11 @@ export function linearCases(): VectorCase[] {
     ]),
     widened('bf16'),
     widened('f16'),
+    inBlocks('bf16', 'q8', 520, 70),
+    inBlocks('bf16', 'q4', 1032, 33),
+    inBlocks('bf16', 'q4', 33, 130),
+    inBlocks('f16', 'q8', 72, 40),
+    inBlocks('f16', 'q4', 520, 24),
+    inBlocks('f32', 'q4', 100, 40),
   ]
 }

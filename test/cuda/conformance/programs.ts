@@ -49,11 +49,13 @@ const configs = {
   },
 }
 
-/** Programs that benchmarks/cuda runs on random weights: the steps that generate, in bf16. */
+/** Programs that benchmarks/cuda runs on random weights: the steps that generate, in bf16, with weights of any type. */
 export function benchmarkPrograms(): VectorCase[] {
-  return Object.entries(configs).map(([name, config]) => {
-    const none = () => new Float32Array()
-    const graph = withSampling(record(modelFor(config)))
-    return new CaseBuilder(name, graph, none, { type: 'bf16' }).vectorCase
-  })
+  const none = () => new Float32Array()
+  return Object.entries(configs).flatMap(([name, config]) =>
+    (['bf16', 'q8', 'q4'] as const).map((dtype) => {
+      const graph = withSampling(record(modelFor(config)))
+      return new CaseBuilder(`${name}, ${dtype}`, graph, none, { type: 'bf16', dtype }).vectorCase
+    }),
+  )
 }

@@ -58,8 +58,8 @@ export interface VectorCase {
   sessions: VectorSession[]
 }
 
-const magic = 'KVASIRV1'
-const dtypes: DType[] = ['f32', 'f16', 'bf16', 'i32']
+const magic = 'KVASIRV2'
+const dtypes: DType[] = ['f32', 'f16', 'bf16', 'i32', 'q8', 'q4']
 const layouts: WeightLayout[] = ['rows', 'panels', 'tiles']
 const kinds = ['input', 'weight', 'constant', 'result']
 const symbols = ['', 'N', 'R', 'S', 'S+1', 'W']

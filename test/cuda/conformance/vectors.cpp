@@ -10,7 +10,7 @@ namespace kvasir::conformance {
 
 namespace {
 
-constexpr char kMagic[] = "KVASIRV1";
+constexpr char kMagic[] = "KVASIRV2";
 
 class Reader {
  public:
@@ -51,7 +51,7 @@ class Reader {
     if (index >= count) fail("an unknown kind");
     return static_cast<E>(index);
   }
-  DType dtype() { return choice<DType>(4); }
+  DType dtype() { return choice<DType>(6); }
   Layout layout() { return choice<Layout>(3); }
 
   template <typename F>

@@ -14,6 +14,7 @@ const small = [
   /^sample, bf16, of 4097$/,
   /^linear, bf16, (130 to 31|520 to 200|4104 to 24|norms of 5, 64, 100|slices|extremes)$/,
   /^linear, f16, 3 to 63$/,
+  /^linear, bf16, (520 to 70, weights in q8|33 to 130, weights in q4)$/,
   /^linear, f32, (17 to 65|4104 to 24|weights in bf16)$/,
   /^attention, bf16, (600 tokens|3 of 3 x 17|4 of 1 x 64|2 of 2 x 128|2 of 1 x 256|rotated$)/,
   /^attention, (f16|f32), (2 of 2 x 16|4 of 1 x 64)/,
