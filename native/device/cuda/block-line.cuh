@@ -9,6 +9,28 @@
 
 namespace kvasir::cuda {
 
+// For device code, which host functions are for constants in.
+template <DType kType>
+constexpr int kLineScaleBytes = static_cast<int>(tile_scale_bytes(kType));
+template <DType kType>
+constexpr int kLineBytes = static_cast<int>(tile_line_bytes(kType));
+template <DType kType>
+constexpr int kBlockTileBytes = static_cast<int>(tile_bytes(kType));
+
+// block_tile_place(8 piece + i).
+template <DType kType>
+__host__ __device__ constexpr int place_in_line(int piece, int i) {
+  if constexpr (kType == DType::kQ8) return 16 * (i / 2) + 2 * piece + i % 2;
+  return 16 * (i / 2) + 8 * (piece / 4) + piece % 4 + 4 * (i % 2);
+}
+template <DType kType>
+constexpr bool places_agree() {
+  for (int c = 0; c < kTileBlockColumns; c++)
+    if (place_in_line<kType>(c / 8, c % 8) != block_tile_place(kType, c)) return false;
+  return true;
+}
+static_assert(places_agree<DType::kQ8>() && places_agree<DType::kQ4>());
+
 constexpr uint32_t kEightMillion = 0x4b000000u;  // 2^23, whose low bits are integers
 constexpr float kEightMillionFloat = 8388608.0f;
 
@@ -54,7 +76,7 @@ struct LanePart {
   uint32_t words[kWords];
 
   __device__ __forceinline__ LanePart(const char* line, int t) : scales(line) {
-    const char* from = line + tile_scale_bytes(kType) + t * kWords * 4;
+    const char* from = line + kLineScaleBytes<kType> + t * kWords * 4;
 #pragma unroll
     for (int i = 0; i < kWords; i++) words[i] = *reinterpret_cast<const uint32_t*>(from + i * 4);
   }
@@ -81,11 +103,11 @@ struct LanePart {
 template <DType kType>
 __device__ __forceinline__ void load_eight(const char* line, int piece, float (&x)[8]) {
   const LineScales<kType> scales(line);
-  const auto* bytes = reinterpret_cast<const uint8_t*>(line + tile_scale_bytes(kType));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(line + kLineScaleBytes<kType>);
   const int half = piece / 4;
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    const auto place = static_cast<int>(block_tile_place(kType, piece * 8 + i));
+    const int place = place_in_line<kType>(piece, i);
     const uint32_t stored = kType == DType::kQ8 ? bytes[place] : bytes[place / 2] >> (place % 2 * 4) & 0xfu;
     x[i] = scales.number(half, stored);
   }

@@ -39,11 +39,14 @@ __device__ __forceinline__ void load_block_group(const Embedding& p, int64_t row
                                                  float (&x)[kGroup]) {
   const char* weight = static_cast<const char*>(p.weight);
   if (p.weight_layout == Layout::kTiles) {
-    const int64_t tile = row / kTileRows * col_tiles(kType, p.C) + c / kTileBlockColumns;
-    const char* line = weight + tile * tile_bytes(kType) + row % kTileRows * tile_line_bytes(kType);
+    const int64_t tiles_per_row = (p.C + kTileBlockColumns - 1) / kTileBlockColumns;
+    const int64_t tile = row / kTileRows * tiles_per_row + c / kTileBlockColumns;
+    const char* line = weight + tile * kBlockTileBytes<kType> + row % kTileRows * kLineBytes<kType>;
     return load_eight<kType>(line, static_cast<int>(c % kTileBlockColumns) / kGroup, x);
   }
-  const char* from = weight + row * row_bytes(kType, p.C) + c / kBlockColumns * block_bytes(kType);
+  constexpr int64_t kBlockBytes = kType == DType::kQ8 ? sizeof(Q8Block) : sizeof(Q4Block);
+  const int64_t blocks_per_row = (p.C + kBlockColumns - 1) / kBlockColumns;
+  const char* from = weight + (row * blocks_per_row + c / kBlockColumns) * kBlockBytes;
   const int first = static_cast<int>(c % kBlockColumns);
   if constexpr (kType == DType::kQ8) {
     const auto& block = *reinterpret_cast<const Q8Block*>(from);

@@ -17,7 +17,7 @@ template <class T_, DType kType, int kMaxRows_, int kTiles>
 struct BlockTeam : MatrixTeam<T_, kMaxRows_, kTiles> {
   using Base = MatrixTeam<T_, kMaxRows_, kTiles>;
   using T = T_;
-  static constexpr int kLineBytes = static_cast<int>(tile_line_bytes(kType));
+  static constexpr int kLineBytes = cuda::kLineBytes<kType>;
   static constexpr int kRingPieces = 8192 / (Base::kStoredRows * kLineBytes);  // 8 KiB a warp
 
   int line_offset, t;  // of the lane's row, and its part of it
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kUnpackThreads)
   const int column = static_cast<int>(tile % plan.block_tiles * kTileBlockColumns) + eight * kGroup;
   if (column / kColumns >= plan.tiles_in_row) return;
   float x[kGroup];
-  load_eight<kType>(plan.blocks + tile * tile_bytes(kType) + row * tile_line_bytes(kType), eight, x);
+  load_eight<kType>(plan.blocks + tile * kBlockTileBytes<kType> + row * kLineBytes<kType>, eight, x);
   T* line = static_cast<T*>(plan.tiles) +
             ((row_tile * plan.tiles_in_row + column / kColumns) * kTileRows + row) * kColumns;
 #pragma unroll
