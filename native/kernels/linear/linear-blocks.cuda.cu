@@ -57,9 +57,7 @@ bool linear_stream_blocks(const Linear& p, const LinearInput& input, Execution& 
 void linear_blocks(const Linear& p, Execution& e) {
   const int64_t rows = stored_rows(p.gated, p.N), step = linear_cuda_unpacked_rows(p.K);
   std::byte* tiles = e.scratch + linear_cuda_sums_bytes(p.M, rows, p.K);
-  // Kernels read weights before the one before them has ended: not these.
-  Execution after = e;
-  after.overlap = false;
+  Execution after = after_predecessor(e);
   for (int64_t row = 0; row < rows; row += step) {
     const int64_t count = rows - row < step ? rows - row : step;
     unpack(p, row, count, tiles, e);

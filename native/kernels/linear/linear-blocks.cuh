@@ -51,6 +51,13 @@ struct UnpackPlan {
 
 constexpr int kUnpackThreads = 256;
 
+// For kernels that multiply those tiles: others read weights before the kernel before them has ended.
+inline Execution after_predecessor(const Execution& e) {
+  Execution after = e;
+  after.overlap = false;
+  return after;
+}
+
 // A thread makes eight numbers of a row: a piece of a tile of 16-bit numbers, two of f32.
 template <class T, DType kType>
 __global__ void __launch_bounds__(kUnpackThreads)
@@ -71,7 +78,7 @@ __global__ void __launch_bounds__(kUnpackThreads)
             ((row_tile * plan.tiles_in_row + column / kColumns) * kTileRows + row) * kColumns;
 #pragma unroll
   for (int i = 0; i < kGroup / kPiece; i++) {
-    T* to = line + (column % kColumns / kPiece + i ^ row % 8) * kPiece;
+    T* to = line + ((column % kColumns / kPiece + i) ^ row % 8) * kPiece;
     if constexpr (sizeof(T) == 2) {
       store_whole(to, x);
     } else {

@@ -29,7 +29,9 @@ __device__ __forceinline__ TilePlace place_of_tile(const TileOrder& order, int t
 }
 
 // The first output of the group of 8 stored rows (gated: 16, gates and ups) that begins with `row`.
-__host__ __device__ __forceinline__ int64_t output_of_row(bool gated, int64_t row) { return gated ? row / 2 : row; }
+__host__ __device__ __forceinline__ int64_t output_of_row(bool gated, int64_t row) {
+  return gated ? row / 2 : row;
+}
 
 // Where the 16-byte piece `piece` of row `row` lies among rows of 128 bytes: types/tiles.h.
 __device__ __forceinline__ int place_of_piece(int row, int piece) {

@@ -118,7 +118,7 @@ struct ScalarTeam {
   static constexpr int kColumns = static_cast<int>(kTileRowBytes / sizeof(W));
   static constexpr int kLineBytes = static_cast<int>(kTileRowBytes);
   static constexpr int kRingPieces = 4;  // 16 KiB a warp
-  static constexpr int kResidentBlocks = kMaxRows == 1 ? 3 : 2;
+  static constexpr int kResidentBlocks = kMaxRows == 1 ? 3 : kMaxRows < 8 ? 2 : 1;
 
   TeamInput<float> x;
   int row;
