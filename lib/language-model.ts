@@ -52,7 +52,7 @@ export interface LoadOptions {
   dtype?: WeightDType
   /**
    * How keys and values are cached; `auto` (the default): f32 on the CPU, f16 there beside weights in blocks, on a GPU what
-   * it computes in. `q8`, on the CPU: 8 bits a number, a scale for each key and value.
+   * it computes in. `q8`: 8 bits a number, a scale for each key and value.
    */
   cacheDtype?: CacheDType
   /**

@@ -14,7 +14,7 @@ const DeviceRules& CudaBackend::rules() const {
   static const DeviceRules kRules = {Layout::kTiles,
                                      KeyLayout::kByPosition,
                                      {DType::kF32, DType::kF16, DType::kBF16},
-                                     {DType::kF32, DType::kF16, DType::kBF16},
+                                     {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8},
                                      true};
   return kRules;
 }

@@ -99,7 +99,7 @@ struct DeviceRules {
   KeyLayout key_layout;
   std::vector<DType> activations;  // float types that results may have
   std::vector<DType> caches;       // float types that the cache may have
-  bool cache_as_activations;       // the cache must have the type of what is appended to it
+  bool cache_as_activations;       // the cache must have the type of what is appended to it, or q8
 };
 
 // Runs programs on one device.

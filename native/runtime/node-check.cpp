@@ -176,7 +176,7 @@ class NodeCheck : public NodeReader {
   void sample();
 
   void cached_as(const KvCacheLayer& layer, DType dtype) const {
-    if (rules_.cache_as_activations && layer.dtype != dtype)
+    if (rules_.cache_as_activations && layer.dtype != dtype && !layer.has_scales())
       fail(ErrorKind::kDType,
            std::string("the cache must hold ") + name_of(dtype) + ", holds " + name_of(layer.dtype));
   }

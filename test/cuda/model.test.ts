@@ -84,13 +84,17 @@ describe.runIf(onCuda).each([
     await using model = await load({ device: 'cuda', lookahead: 1 })
     await using ahead = await load({ device: 'cuda', deviceIndex: 1, lookahead: 5 })
     await using plain = await load({ device: 'cuda', dtype: 'bf16' })
+    await using bytes = await load({ device: 'cuda', cacheDtype: 'q8' })
     expect(model.info).toMatchObject({ device: 'cuda', activations: 'bf16' })
+    expect(bytes.info.cacheBytes).toBeLessThan(0.75 * model.info.cacheBytes)
     expect(model.info.weightBytes).toBeLessThan(0.75 * plain.info.weightBytes)
     const { data: expected } = await cpu.logits(golden.ids)
     const { data } = await model.logits(golden.ids)
     // The CPU rounds what it multiplies with to 8 bits in blocks, the GPU to bf16.
-    const error = Math.hypot(...expected.map((x, i) => x - data[i]!))
-    expect(error / Math.hypot(...expected)).toBeLessThan(0.05)
+    for (const found of [data, (await bytes.logits(golden.ids)).data]) {
+      const error = Math.hypot(...expected.map((x, i) => x - found[i]!))
+      expect(error / Math.hypot(...expected)).toBeLessThan(0.05)
+    }
     const prompt = golden.ids.slice(0, 7)
     const settings = { maxTokens: 14, ignoreEos: true }
     expect((await ahead.complete(prompt, settings)).ids).toEqual((await model.complete(prompt, settings)).ids)

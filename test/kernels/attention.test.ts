@@ -7,7 +7,7 @@ import { attentionGraph, pagedStep, randomHeads, shuffledBlocks } from './attent
 import type { KernelGraph } from './kernel-graph.js'
 import { rowsOf } from './kernel-graph.js'
 import type { CacheType } from './native-program.js'
-import { caches, isas, onCuda, threadCounts } from './native-program.js'
+import { caches, isas, threadCounts } from './native-program.js'
 import { difference, nmse, roundToCache } from './numbers.js'
 
 const alibi = (heads: number) => Array.from({ length: heads }, (_, h) => 2 ** (-8 * ((h + 1) / heads)))
@@ -92,10 +92,10 @@ describe('attention', () => {
     }
   })
 
-  const rounding = (['bf16', 'f16', 'q8'] as const).flatMap((type) =>
-    named.map(([name, options]) => [type, name, options] as const),
-  )
-  it.skipIf(onCuda).each(rounding)(
+  const rounding = caches
+    .filter((type) => type !== 'f32')
+    .flatMap((type) => named.map(([name, options]) => [type, name, options] as const))
+  it.each(rounding)(
     'with a cache in %s adds to its rounding almost nothing, for %s',
     (cacheDtype, _, options) => {
       const heads = randomHeads(options.headSize + 1, mixedTokens, options)

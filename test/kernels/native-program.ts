@@ -24,7 +24,7 @@ export function threadCounts(...counts: number[]): number[] {
 
 /** Whether a device of `isa` keeps keys and values in another type than f32, which it computes in here. */
 export type CacheType = 'f32' | 'bf16' | 'f16' | 'q8'
-export const caches: CacheType[] = onCuda ? ['f32'] : ['f32', 'bf16', 'f16', 'q8']
+export const caches: CacheType[] = onCuda ? ['f32', 'q8'] : ['f32', 'bf16', 'f16', 'q8']
 
 function backendOptions(isa: string | undefined, threads: number): BackendOptions {
   if (!onCuda) return { device: 'cpu', threads, isa }

@@ -49,8 +49,8 @@ struct Decode {
   const int slots;
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
 
-  __device__ __forceinline__ uint32_t slot(int i) const {
-    return ptx::shared_address(&shared + 1) + static_cast<uint32_t>(i * kSlotBytes<T, kChannels>);
+  __device__ __forceinline__ T* slot(int i) const {
+    return reinterpret_cast<T*>(reinterpret_cast<char*>(&shared + 1) + i * kSlotBytes<T, kChannels>);
   }
   // Of the values of tile t.
   __device__ __forceinline__ int value_slot(int t) const {
@@ -104,7 +104,7 @@ struct Decode {
     if (sees(start)) {
       const LeftOperand queries = LeftOperand::of(shared.queries, row_stride<T>(kChannels));
       const auto load = [&](int k, uint32_t(&q)[4]) { queries.load(k, q); };
-      multiply_keys<T, kChannels>(s, load, slot(warp));
+      multiply_keys<T, kChannels>(s, load, ptx::shared_address(slot(warp)));
       const auto rule_of = [&](int i) { return row_rule(a, rows, lane / 4 + 8 * i); };
       const bool covered = visible_keys(a, rows, 0).covers(start, kKeyTile) &&
                            visible_keys(a, rows, rows.count - 1).covers(start, kKeyTile);
@@ -155,7 +155,7 @@ struct Decode {
     WeightTile p;
 #pragma unroll
     for (int k = 0; k < kKeyTile / 16; k++) weights.load(k, p[k]);
-    multiply_values<T, kChannels>(y, p, slot(value_slot(t)) + static_cast<uint32_t>(first_channel() * 2));
+    multiply_values<T, kChannels>(y, p, ptx::shared_address(slot(value_slot(t)) + first_channel()));
   }
 
   // One split, whose first copies are under way.

@@ -58,8 +58,8 @@ struct F32Attention {
   // Brings a block of keys or values; what was in its place is done with.
   __device__ __forceinline__ void copy(TilePart part, int32_t block, int start) const {
     __syncthreads();
-    copy_block<kF32Threads, 4>(ptx::shared_address(shared.tile), a.DP, cache_block(a, part, block, rows.head),
-                               a.DP, keys, KeyRange{0, 0}, start, static_cast<int>(threadIdx.x));
+    copy_block<kF32Threads, 4>(shared.tile, a.DP, cache_part(a, part, block, rows.head), a.DP, keys,
+                               KeyRange{0, 0}, start, static_cast<int>(threadIdx.x));
     ptx::commit_copies();
     ptx::wait_for_copies<0>();
     __syncthreads();

@@ -92,7 +92,7 @@ struct Prefill {
   const int first_channel = static_cast<int>(threadIdx.x / 32) % kSlices * kPieces * 8;
 
   __device__ __forceinline__ void copy(TilePart part, T* to, const TileBlocks& blocks, int start) const {
-    copy_tile<kPrefillThreads, kChannels>(ptx::shared_address(to), part, a, rows, blocks, keys, start);
+    copy_tile<kPrefillThreads, kChannels>(to, part, a, rows, blocks, keys, start);
     ptx::commit_copies();
   }
 

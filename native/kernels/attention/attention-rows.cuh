@@ -25,9 +25,11 @@ struct Partials {
 
 template <class T>
 struct Arguments {
-  const T* q;      // (N,H,D), rows q_stride apart
-  T* y;            // (N,H,D), rows y_stride apart
-  const T* cache;  // (num_blocks,KH,2,32,DP)
+  const T* q;  // (N,H,D), rows q_stride apart
+  T* y;        // (N,H,D), rows y_stride apart
+  const std::byte*
+      cache;   // kv-cache.h: (num_blocks,KH), in each (2,32,DP) of T, or of int8 and then the scales (2,32)
+  bool bytes;  // int8
   int64_t q_stride, y_stride;
   const int32_t* query_starts;     // (S+1,)
   const int32_t* context_lengths;  // (S,)

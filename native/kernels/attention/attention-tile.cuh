@@ -20,23 +20,56 @@ __host__ __device__ constexpr int row_stride(int channels) {
   return channels + kPieceElements<T>;
 }
 
-// One block of keys or values (32,DP), its first position `start`, to shared memory, by kThreads threads,
-// kRowThreads of them side by side in a row: zeros at positions out of `keys`, which are not read, and in
-// channels from DP to `channels`. Positions of `others` are left as they are.
+// Keys or values of a head in a block of the cache, (32,DP): numbers of T, or bytes and the positions' scales.
+template <class T>
+struct CachePart {
+  const T* numbers;
+  const int8_t* bytes;  // null where there are numbers
+  const float* scales;
+};
+
+// One piece of a position to shared memory, zeros where there is none. Numbers are there when copies are waited for;
+// those of bytes, each rounded once to T, at once.
+template <class T>
+__device__ __forceinline__ void copy_piece(T* to, const CachePart<T>& from, int position, int DP, int channel,
+                                           bool exists) {
+  if (from.bytes == nullptr)
+    return ptx::copy_async(ptx::shared_address(to), from.numbers + position * DP + channel, exists);
+  constexpr int kPiece = kPieceElements<T>;
+  float x[kPiece] = {};
+  if (exists) {
+    const float scale = from.scales[position];
+    const int8_t* bytes = from.bytes + position * DP + channel;
+    uint32_t words[kPiece / 4];
+#pragma unroll
+    for (int i = 0; i < kPiece / 4; i++) words[i] = reinterpret_cast<const uint32_t*>(bytes)[i];
+#pragma unroll
+    for (int i = 0; i < kPiece; i++)
+      x[i] = product(scale, static_cast<float>(static_cast<int8_t>(words[i / 4] >> (i % 4 * 8) & 0xffu)));
+  }
+  if constexpr (sizeof(T) == 2) {
+    store_whole(to, x);
+  } else {
+    *reinterpret_cast<float4*>(to) = make_float4(x[0], x[1], x[2], x[3]);
+  }
+}
+
+// One block of keys or values, its first position `start`, to shared memory, by kThreads threads, kRowThreads of them
+// side by side in a row: zeros at positions out of `keys`, which are not read, and in channels from DP to `channels`.
+// Positions of `others` are left as they are.
 template <int kThreads, int kRowThreads, class T>
-__device__ __forceinline__ void copy_block(uint32_t to, int channels, const T* from, int DP, KeyRange keys,
-                                           KeyRange others, int start, int thread) {
+__device__ __forceinline__ void copy_block(T* to, int channels, const CachePart<T>& from, int DP,
+                                           KeyRange keys, KeyRange others, int start, int thread) {
   constexpr int kPiece = kPieceElements<T>;
   const int first_channel = thread % kRowThreads * kPiece;
 #pragma unroll 4
   for (int key = thread / kRowThreads; key < kBlockKeys; key += kThreads / kRowThreads) {
     if (others.has(start + key)) continue;
     const bool seen = keys.has(start + key);
-    const uint32_t row = to + static_cast<uint32_t>(key * row_stride<T>(channels)) * sizeof(T);
+    T* row = to + key * row_stride<T>(channels);
 #pragma unroll
     for (int channel = first_channel; channel < channels; channel += kRowThreads * kPiece)
-      ptx::copy_async(row + static_cast<uint32_t>(channel) * sizeof(T), from + key * DP + channel,
-                      seen && channel < DP);
+      copy_piece(row + channel, from, key, DP, channel, seen && channel < DP);
   }
 }
 
@@ -62,12 +95,16 @@ __device__ __forceinline__ TileBlocks find_blocks(const Arguments<T>& a, const Q
 
 enum class TilePart { kKeys, kValues };
 
-// Keys or values (32,DP) of a head in a block of the cache.
 template <class T>
-__device__ __forceinline__ const T* cache_block(const Arguments<T>& a, TilePart part, int32_t block,
-                                                int head) {
-  const int64_t keys = (static_cast<int64_t>(block) * a.KH + head) * 2;
-  return a.cache + (part == TilePart::kKeys ? keys : keys + 1) * (kBlockKeys * a.DP);
+__device__ __forceinline__ CachePart<T> cache_part(const Arguments<T>& a, TilePart part, int32_t block,
+                                                   int head) {
+  const int64_t index = static_cast<int64_t>(block) * a.KH + head, count = kBlockKeys * a.DP;
+  const int which = part == TilePart::kKeys ? 0 : 1;
+  if (!a.bytes) return {reinterpret_cast<const T*>(a.cache) + (2 * index + which) * count, nullptr, nullptr};
+  const std::byte* keys =
+      a.cache + index * (2 * count + 2 * kBlockKeys * static_cast<int64_t>(sizeof(float)));
+  return {nullptr, reinterpret_cast<const int8_t*>(keys + which * count),
+          reinterpret_cast<const float*>(keys + 2 * count) + which * kBlockKeys};
 }
 
 // Threads side by side in a row of a tile.
@@ -76,22 +113,22 @@ constexpr int kTileRowThreads = kChannels / kPieceElements<T> % 8 == 0 ? 8 : 4;
 
 // By kThreads threads. Positions of `others`, of those that are seen, are left as they are.
 template <int kThreads, int kChannels, class T>
-__device__ __forceinline__ void copy_tile(uint32_t to, TilePart part, const Arguments<T>& a,
-                                          const QueryRows& rows, const TileBlocks& tile, KeyRange keys,
-                                          int start, KeyRange others = {0, 0}) {
+__device__ __forceinline__ void copy_tile(T* to, TilePart part, const Arguments<T>& a, const QueryRows& rows,
+                                          const TileBlocks& tile, KeyRange keys, int start,
+                                          KeyRange others = {0, 0}) {
   constexpr int kPieces = kChannels / kPieceElements<T>, kRowThreads = kTileRowThreads<T, kChannels>;
-  constexpr uint32_t kBlockBytes = kBlockKeys * row_stride<T>(kChannels) * sizeof(T);
+  constexpr int kBlockElements = kBlockKeys * row_stride<T>(kChannels);
   static_assert(kPieces % kRowThreads == 0);
 #pragma unroll
   for (int b = 0; b < kTileBlocks; b++)
-    copy_block<kThreads, kRowThreads>(to + static_cast<uint32_t>(b) * kBlockBytes, kChannels,
-                                      cache_block(a, part, tile.blocks[b], rows.head), a.DP, keys, others,
+    copy_block<kThreads, kRowThreads>(to + b * kBlockElements, kChannels,
+                                      cache_part(a, part, tile.blocks[b], rows.head), a.DP, keys, others,
                                       start + b * kBlockKeys, static_cast<int>(threadIdx.x) % kThreads);
 }
 
 // The positions of a tile that are in `keys`, as copy_tile; made for few of them.
 template <int kThreads, int kChannels, class T>
-__device__ __forceinline__ void copy_positions(uint32_t to, TilePart part, const Arguments<T>& a,
+__device__ __forceinline__ void copy_positions(T* to, TilePart part, const Arguments<T>& a,
                                                const QueryRows& rows, const TileBlocks& tile, KeyRange keys,
                                                int start) {
   constexpr int kPiece = kPieceElements<T>, kRowThreads = kTileRowThreads<T, kChannels>;
@@ -103,11 +140,11 @@ __device__ __forceinline__ void copy_positions(uint32_t to, TilePart part, const
     const int in_tile = key - start;
     const int32_t block = in_tile < kBlockKeys ? tile.blocks[0] : tile.blocks[1];
     static_assert(kTileBlocks == 2);
-    const T* from = cache_block(a, part, block, rows.head) + in_tile % kBlockKeys * a.DP;
-    const uint32_t row = to + static_cast<uint32_t>(in_tile * row_stride<T>(kChannels)) * sizeof(T);
+    const CachePart<T> from = cache_part(a, part, block, rows.head);
+    T* row = to + in_tile * row_stride<T>(kChannels);
 #pragma unroll
     for (int channel = thread % kRowThreads * kPiece; channel < kChannels; channel += kRowThreads * kPiece)
-      ptx::copy_async(row + static_cast<uint32_t>(channel) * sizeof(T), from + channel, channel < a.DP);
+      copy_piece(row + channel, from, in_tile % kBlockKeys, a.DP, channel, channel < a.DP);
   }
 }
 

@@ -31,7 +31,8 @@ Arguments<T> arguments_of(const Attention& p, Execution& e) {
   Arguments<T> a{};
   a.q = static_cast<const T*>(p.q);
   a.y = static_cast<T*>(p.y);
-  a.cache = reinterpret_cast<const T*>(p.cache.data);
+  a.cache = p.cache.data;
+  a.bytes = p.cache.dtype == DType::kQ8;
   a.q_stride = p.q_stride;
   a.y_stride = p.y_stride;
   a.query_starts = p.tables.query_starts;
@@ -114,7 +115,7 @@ dim3 prefill_grid(const Attention& p) {
 template <class T, int kChannels>
 void launch_prefill(const Attention& p, Execution& e, bool all) {
   const Arguments<T> a = arguments_of<T>(p, e);
-  if (!all && launch_prefill_hopper(p, a, e)) return;
+  if (!all && !a.bytes && launch_prefill_hopper(p, a, e)) return;
   launch(
       e, attention_prefill<T, kChannels>,
       {prefill_grid<kPrefillRows<kChannels>>(p), dim3(kPrefillThreads), sizeof(PrefillShared<T, kChannels>)},

@@ -42,7 +42,7 @@ using AttentionCudaKernel = void(const Attention&, cuda::Execution&);
 // Per-thread work space.
 constexpr int64_t kAttentionScratchBytesPerThread = 256 * 1024;
 
-// CUDA: the cache has the dtype of q, and keys lie by position; where N == S, no sequence has more than one token.
+// CUDA: the cache has the dtype of q, or is q8, whose numbers are rounded to the dtype of q, and keys lie by position; where N == S, no sequence has more than one token.
 // Arithmetic is f32, but for weights, which are rounded to that dtype before they multiply values.
 //
 // Keys whose sums are formed from nothing and then added to those before, in absolute positions; and the rows (query

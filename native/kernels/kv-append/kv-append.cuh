@@ -6,7 +6,13 @@
 // head 8 channels each, or of a key or query that is rotated 8 pairs. Each warp finds the token's sequence,
 // and with it the place in the cache, for itself. Reads k and v once and writes them once; q is read and
 // written once.
+//
+// A cache of bytes: a warp takes a head of a token, its key, its value or, where they are rotated, a query. A key or
+// value passes through shared memory as f32, is scaled by its largest number, and leaves 8 channels a lane.
 
+#include <cfloat>
+
+#include "device/cuda/cuda.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/rope/rotation.cuh"
 
@@ -93,7 +99,7 @@ __device__ __forceinline__ void append_piece(const KvAppend& p, const KvAppendSh
     const int h = (piece - keys - values) / shape.query_pieces;
     const int i = (piece - keys - values) % shape.query_pieces * kGroup;
     T* q = static_cast<T*>(p.q) + n * p.q_stride + h * p.cache.D;
-    rotate_pairs<T>(q, p.table + n * 2 * p.P, p.P, i, p.interleaved, q);
+    rotate_pairs(q, p.table + n * 2 * p.P, p.P, i, p.interleaved, q);
   }
 }
 
@@ -112,17 +118,100 @@ __global__ void __launch_bounds__(kAppendThreads)
   }
 }
 
+constexpr int kAppendWarps = kAppendThreads / 32;
+constexpr int kMaxHeadSize = 256;  // 8 channels a lane
+
+// A key or value of f32 numbers as bytes: to the nearest multiple of the largest / 127. What is not finite makes all of
+// it NaN. `row` is the warp's, zeros from D to DP.
+__device__ __forceinline__ void store_bytes(const float* row, int64_t DP, int8_t* to, float* scale_to) {
+  const int lane = static_cast<int>(threadIdx.x % 32), c = lane * kGroup;
+  float x[kGroup] = {};
+  if (c < DP) load_whole(row + c, x);
+  float largest = 0.0f;
+  bool finite = true;
+#pragma unroll
+  for (int i = 0; i < kGroup; i++) {
+    largest = fmaxf(largest, fabsf(x[i]));
+    finite = finite && fabsf(x[i]) <= FLT_MAX;
+  }
+  largest = warp_max<32>(largest);
+  const float scale =
+      __all_sync(kAllLanes, finite) != 0 ? __fdiv_rn(largest, 127.0f) : __uint_as_float(0x7fc00000u);
+  const float inverse = scale >= 0x1p-100f ? __fdiv_rn(1.0f, scale) : 0.0f;
+  if (lane == 0) *scale_to = scale;
+  if (c >= DP) return;
+  uint32_t words[2] = {};
+#pragma unroll
+  for (int i = 0; i < kGroup; i++) {
+    const int rounded = inverse > 0 ? __float2int_rn(product(x[i], inverse)) : 0;
+    words[i / 4] |= (static_cast<uint32_t>(rounded) & 0xffu) << (i % 4 * 8);
+  }
+  *reinterpret_cast<uint2*>(to + c) = make_uint2(words[0], words[1]);
+}
+
+// Head h of a token's keys, of its values behind them, of its queries behind those.
+template <class T>
+__device__ __forceinline__ void append_head(const KvAppend& p, const KvAppendShape& shape, int64_t n, int h,
+                                            int64_t block, int64_t place, float* row) {
+  const int lane = static_cast<int>(threadIdx.x % 32), KH = static_cast<int>(p.cache.KH);
+  const int64_t D = p.cache.D, DP = shape.DP, rotated = p.table == nullptr ? 0 : 2 * p.P;
+  const float* angles = p.table + n * 2 * p.P;
+  if (h >= 2 * KH) {
+    T* q = static_cast<T*>(p.q) + n * p.q_stride + (h - 2 * KH) * D;
+    if (lane < shape.query_pieces) rotate_pairs(q, angles, p.P, lane * kGroup, p.interleaved, q);
+    return;
+  }
+  const bool is_key = h < KH;
+  const T* x = is_key ? static_cast<const T*>(p.k) + n * p.k_stride + h * D
+                      : static_cast<const T*>(p.v) + n * p.v_stride + (h - KH) * D;
+  const int64_t first = is_key ? rotated : 0;
+  if (first > 0 && lane < shape.query_pieces) rotate_pairs(x, angles, p.P, lane * kGroup, p.interleaved, row);
+  for (int64_t c = first + lane; c < DP; c += 32) row[c] = c < D ? to_float(x[c]) : 0.0f;
+  __syncwarp();
+  const int64_t bytes = DP * kBlockTokens, head = is_key ? h : h - KH;
+  std::byte* keys =
+      p.cache.data + (block * p.cache.KH + head) * (2 * bytes + 2 * kBlockTokens * int64_t{sizeof(float)});
+  const int64_t which = is_key ? 0 : 1;
+  store_bytes(row, DP, reinterpret_cast<int8_t*>(keys + which * bytes) + place * DP,
+              reinterpret_cast<float*>(keys + 2 * bytes) + which * kBlockTokens + place);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kAppendThreads)
+    kv_append_bytes_kernel(KvAppend p, KvAppendShape shape, int heads) {
+  __shared__ float rows[kAppendWarps][kMaxHeadSize];
+  ptx::let_successor_start();
+  ptx::wait_for_predecessor();
+  const int warp = static_cast<int>(threadIdx.x) / 32, h = static_cast<int>(blockIdx.x) * kAppendWarps + warp;
+  const StepTables& t = p.tables;
+  for (int64_t n = blockIdx.y; n < t.N; n += gridDim.y) {
+    const int64_t s = sequence_of(t, n);
+    if (s >= t.S || h >= heads) continue;
+    const int64_t position = t.context_lengths[s] - (t.query_starts[s + 1] - n);
+    append_head<T>(p, shape, n, h, t.block_tables[s * t.W + position / kBlockTokens], position % kBlockTokens,
+                   rows[warp]);
+    __syncwarp();  // the row is free
+  }
+}
+
 template <class T>
 void launch_kv_append(const KvAppend& p, Execution& e) {
   constexpr int64_t kMaxGridRows = 65535;
-  if (p.cache.dtype != p.dtype || p.cache.key_layout != KeyLayout::kByPosition)
+  const bool bytes = p.cache.dtype == DType::kQ8;
+  if ((p.cache.dtype != p.dtype && !bytes) || p.cache.key_layout != KeyLayout::kByPosition)
     throw Error(ErrorKind::kInternal, "kv-append: a cache of another kind on CUDA");
   const KvAppendShape shape = kv_append_shape(p);
   const int64_t queries = p.table == nullptr ? 0 : p.H * shape.query_pieces;
   const int64_t pieces = p.cache.KH * (shape.key_pieces + shape.value_pieces) + queries;
   if (p.tables.N == 0) return;
-  const dim3 grid(static_cast<unsigned>((pieces + kAppendThreads - 1) / kAppendThreads),
-                  static_cast<unsigned>(p.tables.N < kMaxGridRows ? p.tables.N : kMaxGridRows));
+  const auto rows = static_cast<unsigned>(p.tables.N < kMaxGridRows ? p.tables.N : kMaxGridRows);
+  if (bytes) {
+    const int64_t heads = 2 * p.cache.KH + (p.table == nullptr ? 0 : p.H);
+    const dim3 grid(static_cast<unsigned>((heads + kAppendWarps - 1) / kAppendWarps), rows);
+    launch(e, kv_append_bytes_kernel<T>, {grid, dim3(kAppendThreads)}, p, shape, static_cast<int>(heads));
+    return;
+  }
+  const dim3 grid(static_cast<unsigned>((pieces + kAppendThreads - 1) / kAppendThreads), rows);
   launch(e, kv_append_kernel<T>, {grid, dim3(kAppendThreads)}, p, shape, static_cast<int>(pieces));
 }
 

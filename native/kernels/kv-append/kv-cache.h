@@ -16,7 +16,7 @@ constexpr int64_t kBlockTokens = 32;
 //           [kBlockTokens][DP]   kByPosition: as the values
 //   values  [kBlockTokens][DP]   the channels of one position side by side, DP = D rounded up to 16, padded with zeros
 //
-// all of one dtype, f32, f16, bf16 or q8, blocks contiguous and 64-byte aligned. In q8 (the CPU) elements are int8, and
+// all of one dtype, f32, f16, bf16 or q8, blocks contiguous and 64-byte aligned. In q8 elements are int8, and
 // after the values come 32 scales of the keys and 32 of the values, f32: a position's key is its scale times its
 // elements. By channel (the CPU), scores of a query
 // against 32 positions are a column-wise product without sums across lanes, and so are the weighted values; by

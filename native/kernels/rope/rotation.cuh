@@ -25,8 +25,8 @@ __device__ __forceinline__ void rotate(const float* table, int64_t P, int64_t i,
 }
 
 // Pairs (x[i], x[i+P]).
-template <class T>
-__device__ __forceinline__ void rotate_halves(const T* x, const float* table, int64_t P, int64_t i, T* y) {
+template <class T, class Y>
+__device__ __forceinline__ void rotate_halves(const T* x, const float* table, int64_t P, int64_t i, Y* y) {
   float a[kGroup], b[kGroup];
   load_group(x + i, P - i, a);
   load_group(x + P + i, P - i, b);
@@ -36,9 +36,9 @@ __device__ __forceinline__ void rotate_halves(const T* x, const float* table, in
 }
 
 // Pairs (x[2i], x[2i+1]).
-template <class T>
+template <class T, class Y>
 __device__ __forceinline__ void rotate_neighbours(const T* x, const float* table, int64_t P, int64_t i,
-                                                  T* y) {
+                                                  Y* y) {
   const int64_t c = 2 * i, count = 2 * (P - i);
   float low[kGroup], high[kGroup], a[kGroup], b[kGroup];
   load_group(x + c, count, low);
@@ -59,9 +59,9 @@ __device__ __forceinline__ void rotate_neighbours(const T* x, const float* table
 }
 
 // Rotates pairs i .. i+7 of P of the head x by a row of the table (2P) into y, which may be x.
-template <class T>
+template <class T, class Y>
 __device__ __forceinline__ void rotate_pairs(const T* x, const float* table, int64_t P, int64_t i,
-                                             bool interleaved, T* y) {
+                                             bool interleaved, Y* y) {
   if (interleaved) {
     rotate_neighbours(x, table, P, i, y);
   } else {

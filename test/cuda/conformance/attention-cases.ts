@@ -5,7 +5,7 @@ import type { Heads } from '../../kernels/attention-graph.js'
 import { attentionGraph, pagedStep, randomHeads, shuffledBlocks } from '../../kernels/attention-graph.js'
 import { KernelGraph } from '../../kernels/kernel-graph.js'
 import type { WeightType } from '../../kernels/numbers.js'
-import { randomNumbers, roundTo } from '../../kernels/numbers.js'
+import { randomNumbers, roundTo, roundToCache } from '../../kernels/numbers.js'
 import type { StepHandle } from './case-builder.js'
 import { CaseBuilder } from './case-builder.js'
 import type { VectorCase } from './vector-file.js'
@@ -88,12 +88,16 @@ function chunked(
   return whole
 }
 
-function attention(type: WeightType, options: AttentionOptions): VectorCase {
+function attention(type: WeightType, options: AttentionOptions, cacheDtype?: 'q8'): VectorCase {
   const total = 140
   const heads = roundHeads(type, randomHeads(options.headSize, total, options))
   const graph = attentionGraph(heads, options)
-  const name = `attention, ${type}, ${nameOf(options)}`
-  const builder = new CaseBuilder(name, graph.graph, graph.weights, { type })
+  const name = `attention, ${type}, ${nameOf(options)}${cacheDtype ? `, cache in ${cacheDtype}` : ''}`
+  const cached = (parameter: string, numbers: Float32Array) =>
+    cacheDtype && parameter !== 'q'
+      ? roundTo(type, roundToCache(cacheDtype, numbers, options.headSize))
+      : numbers
+  const builder = new CaseBuilder(name, graph.graph, graph.weights, { type, cacheDtype, cached })
   const stepOf = (start: number, count: number, seed: number) =>
     pagedStep([{ first: start, start, count, blocks: shuffledBlocks(seed) }])
   const whole = chunked(builder, stepOf, total)
@@ -163,11 +167,19 @@ function rotated(type: WeightType, interleaved: boolean): VectorCase {
 
 export function attentionCases(): VectorCase[] {
   const types: WeightType[] = ['bf16', 'f16', 'f32']
-  return types.flatMap((type) => [
+  const inBytes: [WeightType, number][] = [
+    ['bf16', 4],
+    ['bf16', 9],
+    ['bf16', 12],
+    ['f16', 6],
+    ['f32', 5],
+  ]
+  const ofNumbers = types.flatMap((type) => [
     ...(type === 'bf16' ? variants : someVariants).map((options) => attention(type, options)),
     long(type, shape(8, 4, 16), 520),
     ...(type === 'bf16' ? [long(type, shape(1, 1, 128, { window: 300 }), 600)] : []),
     rotated(type, false),
     rotated(type, true),
   ])
+  return [...ofNumbers, ...inBytes.map(([type, i]) => attention(type, variants[i]!, 'q8'))]
 }

@@ -20,6 +20,9 @@ export interface CaseOptions {
   storedTypes?: OptimizeOptions['storedTypes']
   /** What matrices are held in whatever they are stored in. */
   dtype?: OptimizeOptions['dtype']
+  /** What the cache is held in, where it is not `type`; and what that makes of a parameter's numbers. */
+  cacheDtype?: 'q8'
+  cached?: (parameter: string, numbers: Float32Array) => Float32Array
 }
 
 export interface SessionOptions {
@@ -97,7 +100,8 @@ export class CaseBuilder {
   #steps = 0
 
   constructor(name: string, recorded: Graph, weights: Weights, options: CaseOptions) {
-    const { type, storedTypes, dtype = storedTypes ? 'auto' : type } = options
+    const { type, storedTypes, dtype = storedTypes ? 'auto' : type, cacheDtype = type } = options
+    const { cached = (_: string, numbers: Float32Array) => numbers } = options
     const graph = toNativeProgram(
       optimize(recorded, {
         matrixLayout: 'tiles',
@@ -116,15 +120,17 @@ export class CaseBuilder {
       const dtype = typeOf(parameter)
       return isBlocked(dtype) ? weights(parameter) : roundTo(dtype as WeightType, weights(parameter))
     }
-    this.#weights = (parameter) =>
-      isBlocked(typeOf(parameter)) ? roundTo(type, held(parameter)) : held(parameter)
+    this.#weights = (parameter) => {
+      const numbers = Float32Array.from(held(parameter))
+      return cached(parameter, isBlocked(typeOf(parameter)) ? roundTo(type, numbers) : numbers)
+    }
     this.#case = {
       name,
       small: false,
       graph,
       weights: graph.values.filter(({ kind }) => kind === 'weight').map((value) => stored(value, held)),
       layers: attentionLayers(recorded),
-      cacheDtype: type,
+      cacheDtype,
       tables: [],
       sessions: [],
     }

@@ -18,6 +18,7 @@ const small = [
   /^linear, f32, (17 to 65|4104 to 24|weights in bf16)$/,
   /^attention, bf16, (600 tokens|3 of 3 x 17|4 of 1 x 64|2 of 2 x 128|2 of 1 x 256|rotated$)/,
   /^attention, (f16|f32), (2 of 2 x 16|4 of 1 x 64)/,
+  /^attention, bf16, 4 of 1 x 64, cache in q8$/,
   /^model (llama|gpt2), bf16$/,
   /^model llama, bf16, ahead$/,
 ]
