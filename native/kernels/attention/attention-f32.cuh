@@ -202,7 +202,7 @@ static __global__ void __launch_bounds__(kF32Threads)
 }
 
 // Grid (pieces of 16 rows, key/value heads).
-static __global__ void __launch_bounds__(kF32Threads)
+static __global__ void __launch_bounds__(kF32Threads, 2)
     attention_prefill_f32(const __grid_constant__ Arguments<float> a) {
   ptx::let_successor_start();
   QueryRows rows =
