@@ -1,8 +1,8 @@
-// Whether the kernels of a device are the ones that passed the whole set of their tests: hashes of everything that decides
-// about those tests stand in test/proofs.json. Ends with status 0 where it is the same.
+// Whether the kernels of a device, or the readers of files, are the ones that passed the whole set of their tests: hashes of
+// everything that decides about those tests stand in test/proofs.json. Ends with status 0 where it is the same.
 //
-//   node scripts/proof.mjs cuda|neon            compares
-//   node scripts/proof.mjs cuda|neon --record   writes the hash down; after `KVASIR_CI=full .ci/run` has passed
+//   node scripts/proof.mjs cuda|neon|fuzz            compares
+//   node scripts/proof.mjs cuda|neon|fuzz --record   writes the hash down; after `KVASIR_CI=full .ci/run` has passed
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -26,17 +26,18 @@ const decides = {
     /^(CMakeLists\.txt|scripts\/test-neon\.mjs)$/,
     /^test\/kernels\//,
   ],
+  fuzz: [/^native\/(checkpoint|platform|types)\//, /^test\/fuzz\//, /^scripts\/(fuzz|compile)/],
 }
 
-const [device, action] = process.argv.slice(2)
-if (!Object.hasOwn(decides, device)) {
-  console.error(`proof: device must be one of ${Object.keys(decides).join(', ')}, got ${device}`)
+const [subject, action] = process.argv.slice(2)
+if (!Object.hasOwn(decides, subject)) {
+  console.error(`proof: the subject must be one of ${Object.keys(decides).join(', ')}, got ${subject}`)
   process.exit(2)
 }
 const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'])
   .toString()
   .split('\n')
-  .filter((file) => decides[device].some((pattern) => pattern.test(file)) && existsSync(file))
+  .filter((file) => decides[subject].some((pattern) => pattern.test(file)) && existsSync(file))
   .sort()
 /** Of the list of sources, what says how kernels are compiled; other sources may come and go. */
 function read(file) {
@@ -51,11 +52,11 @@ const found = hash.digest('hex')
 const recorded = existsSync(proofs) ? JSON.parse(readFileSync(proofs, 'utf8')) : {}
 
 if (action === '--record') {
-  writeFileSync(proofs, `${JSON.stringify({ ...recorded, [device]: found }, null, 2)}\n`)
+  writeFileSync(proofs, `${JSON.stringify({ ...recorded, [subject]: found }, null, 2)}\n`)
 } else {
-  const same = recorded[device] === found
+  const same = recorded[subject] === found
   console.log(
-    `kernels for ${device} and their tests, ${files.length} files: ${same ? 'as recorded' : 'changed'}`,
+    `what is tested for ${subject}, and the tests, ${files.length} files: ${same ? 'as recorded' : 'changed'}`,
   )
   process.exitCode = same ? 0 : 1
 }

@@ -69,7 +69,8 @@ std::vector<float> in_blocks(const std::vector<double>& values, int64_t rows, in
 }
 
 template <class Stored>
-bool loads(DType stored, DType from, Layout layout, int64_t rows, int64_t cols, bool transposed) {
+bool loads(DType stored, DType from, Layout layout, int64_t rows, int64_t cols, bool transposed,
+           const std::shared_ptr<WeightMemory>& memory = host_memory()) {
   Bench bench;
   bench.add(DType::kF32, {3});
   Source source = bench.add(from, transposed ? std::vector{cols, rows} : std::vector{rows, cols});
@@ -78,7 +79,7 @@ bool loads(DType stored, DType from, Layout layout, int64_t rows, int64_t cols, 
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t col = 0; col < cols; ++col)
         values[static_cast<size_t>(row * cols + col)] = source.values[static_cast<size_t>(col * rows + row)];
-  WeightStore store;
+  WeightStore store(memory);
   const int64_t offset = 5;  // so that no panel begins with the part
   store.declare("w", stored, layout, rows + offset, cols);
   LoadPart part;
@@ -161,14 +162,24 @@ void blocks_tests() {
     }
   });
 
-  test("matrices in blocks, from any type, in rows and panels, transposed or not", [] {
+  test("matrices in blocks, from any type, in every layout, transposed or not", [] {
     for (DType from : kDTypes)
-      for (Layout layout : {Layout::kRows, Layout::kPanels})
+      for (Layout layout : {Layout::kRows, Layout::kPanels, Layout::kTiles})
         for (auto [rows, cols] : {std::pair{1, 1}, {3, 31}, {33, 32}, {70, 33}, {40, 96}, {27, 600}})
           for (bool transposed : {false, true}) {
             CHECK(loads<Q8Block>(DType::kQ8, from, layout, rows, cols, transposed));
             CHECK(loads<Q4Block>(DType::kQ4, from, layout, rows, cols, transposed));
           }
+  });
+
+  test("matrices in blocks on a device", [] {
+    for (Layout layout : {Layout::kRows, Layout::kTiles})
+      for (auto [rows, cols] : {std::pair{1, 1}, {60, 33}, {70, 96}, {27, 600}})
+        for (bool transposed : {false, true}) {
+          const auto memory = std::make_shared<DeviceMemory>();
+          CHECK(loads<Q8Block>(DType::kQ8, DType::kBF16, layout, rows, cols, transposed, memory));
+          CHECK(loads<Q4Block>(DType::kQ4, DType::kF32, layout, rows, cols, transposed, memory));
+        }
   });
 
   test("a matrix in blocks that holds what they cannot hold is refused", [] {
@@ -177,7 +188,8 @@ void blocks_tests() {
     std::vector<float> values(80, 1);
     values[77] = NAN;
     CHECK(error_of([&] { store.load_values("w", values.data(), 80); }).kind == ErrorKind::kUnsupported);
-    CHECK(error_of([&] { store.declare("t", DType::kQ8, Layout::kTiles, 2, 40); }).kind == ErrorKind::kDType);
+    CHECK(error_of([&] { store.declare("t", DType::kI32, Layout::kTiles, 2, 40); }).kind ==
+          ErrorKind::kDType);
   });
 }
 
