@@ -175,9 +175,9 @@ class Steps {
 
   static async open(folder, sequences) {
     const steps = new Steps()
-    const graph = record(modelFor(config))
-    const checkpoint = await Checkpoint.open(folder)
     const model = modelFor(config)
+    const graph = record(model)
+    const checkpoint = await Checkpoint.open(folder)
     const tensors = matchParameters(checkpoint, parameters(model), model.checkpoint)
     const storedTypes = (parameter) => tensors.get(parameter)?.dtype ?? 'f32'
     const program = optimize(withSampling(graph), { dtype: 'auto', storedTypes })

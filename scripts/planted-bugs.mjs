@@ -225,8 +225,8 @@ export const plantedBugs = [
   {
     bug: 'missing wait: a kernel that does not wait for its predecessor',
     file: 'kernels/kv-append/kv-append.cuh',
-    from: 'ptx::wait_for_predecessor();\n  for (int64_t n = blockIdx.y; n < p.tables.N;',
-    to: 'for (int64_t n = blockIdx.y; n < p.tables.N;',
+    from: 'ptx::wait_for_predecessor();',
+    to: '',
     sources: ['native/kernels/kv-append/kv-append.cuda.cu'],
     device: 1,
     filter: 'model llama, bf16',

@@ -40,9 +40,7 @@ void read_bytes(const StoredTensor& tensor, StagingPool* staging, int64_t offset
 void unpack_blocks(const StoredTensor& tensor, StagingPool* staging, float* destination) {
   const auto [dtype, layout, cols] = std::tuple(tensor.dtype, tensor.layout, tensor.cols);
   const int64_t band = layout == Layout::kTiles ? kTileRows : kPanelRows;
-  const int64_t bytes = layout == Layout::kTiles    ? tiles_bytes(dtype, band, cols)
-                        : layout == Layout::kPanels ? panel_bytes(dtype, cols)
-                                                    : band * row_bytes(dtype, cols);
+  const auto bytes = static_cast<int64_t>(stored_bytes({tensor.name, dtype, layout, band, cols}));
   std::vector<std::byte> held(static_cast<size_t>(bytes));
   for (int64_t row = 0; row < tensor.rows; ++row, destination += cols) {
     const int64_t offset = row / band * bytes;

@@ -62,8 +62,9 @@ struct Decode {
     return find_blocks(a, rows, keys, split * kSplit + warp * kKeyTile);
   }
 
-  __device__ __forceinline__ void copy(TilePart part, int to, const TileBlocks& blocks, int start) const {
-    if (sees(start)) copy_tile<32, kChannels>(slot(to), part, a, rows, blocks, keys, start);
+  __device__ __forceinline__ void copy(TilePart part, int to, const TileBlocks& blocks, int start,
+                                       KeyRange others = {0, 0}) const {
+    if (sees(start)) copy_tile<32, kChannels>(slot(to), part, a, rows, blocks, keys, start, others);
   }
   __device__ __forceinline__ bool has_room_for_values() const { return kSplitTiles + warp < slots; }
   // The warp's tile of keys, and its tile of values where there is room.
@@ -78,11 +79,8 @@ struct Decode {
   // predecessor has ended, and what this step appended.
   __device__ __forceinline__ KeyRange appended() const { return {rows.context - rows.tokens, rows.context}; }
   __device__ __forceinline__ void copy_earlier(const TileBlocks& blocks, int start) const {
-    if (!sees(start)) return;
-    copy_tile<32, kChannels>(slot(warp), TilePart::kKeys, a, rows, blocks, keys, start, appended());
-    if (has_room_for_values())
-      copy_tile<32, kChannels>(slot(value_slot(warp)), TilePart::kValues, a, rows, blocks, keys, start,
-                               appended());
+    copy(TilePart::kKeys, warp, blocks, start, appended());
+    if (has_room_for_values()) copy(TilePart::kValues, value_slot(warp), blocks, start, appended());
   }
   __device__ __forceinline__ void copy_appended(const TileBlocks& blocks, int start) const {
     const KeyRange positions{larger(keys.first, appended().first), smaller(keys.last, appended().last)};

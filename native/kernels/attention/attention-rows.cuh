@@ -28,8 +28,10 @@ struct Arguments {
   const T* q;  // (N,H,D), rows q_stride apart
   T* y;        // (N,H,D), rows y_stride apart
   const std::byte*
-      cache;   // kv-cache.h: (num_blocks,KH), in each (2,32,DP) of T, or of int8 and then the scales (2,32)
-  bool bytes;  // int8
+      cache;  // (num_blocks,KH), in each keys, values and, of bytes, scales: kv-cache.h, by position
+  int64_t head_bytes, values_at,
+      scales_at;  // of a head in a block: all of it, and where its values and scales begin
+  bool bytes;     // int8, else T
   int64_t q_stride, y_stride;
   const int32_t* query_starts;     // (S+1,)
   const int32_t* context_lengths;  // (S,)

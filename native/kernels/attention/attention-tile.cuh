@@ -98,13 +98,12 @@ enum class TilePart { kKeys, kValues };
 template <class T>
 __device__ __forceinline__ CachePart<T> cache_part(const Arguments<T>& a, TilePart part, int32_t block,
                                                    int head) {
-  const int64_t index = static_cast<int64_t>(block) * a.KH + head, count = kBlockKeys * a.DP;
-  const int which = part == TilePart::kKeys ? 0 : 1;
-  if (!a.bytes) return {reinterpret_cast<const T*>(a.cache) + (2 * index + which) * count, nullptr, nullptr};
-  const std::byte* keys =
-      a.cache + index * (2 * count + 2 * kBlockKeys * static_cast<int64_t>(sizeof(float)));
-  return {nullptr, reinterpret_cast<const int8_t*>(keys + which * count),
-          reinterpret_cast<const float*>(keys + 2 * count) + which * kBlockKeys};
+  const std::byte* keys = a.cache + (static_cast<int64_t>(block) * a.KH + head) * a.head_bytes;
+  const bool is_key = part == TilePart::kKeys;
+  const std::byte* from = is_key ? keys : keys + a.values_at;
+  if (!a.bytes) return {reinterpret_cast<const T*>(from), nullptr, nullptr};
+  return {nullptr, reinterpret_cast<const int8_t*>(from),
+          reinterpret_cast<const float*>(keys + a.scales_at) + (is_key ? 0 : kBlockKeys)};
 }
 
 // Threads side by side in a row of a tile.

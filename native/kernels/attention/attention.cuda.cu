@@ -32,6 +32,9 @@ Arguments<T> arguments_of(const Attention& p, Execution& e) {
   a.q = static_cast<const T*>(p.q);
   a.y = static_cast<T*>(p.y);
   a.cache = p.cache.data;
+  a.head_bytes = p.cache.head_bytes();
+  a.values_at = p.cache.key_bytes();
+  a.scales_at = a.values_at + p.cache.value_bytes();
   a.bytes = p.cache.dtype == DType::kQ8;
   a.q_stride = p.q_stride;
   a.y_stride = p.y_stride;

@@ -22,6 +22,7 @@ namespace kvasir::cuda {
 struct KvAppendShape {
   int64_t block, head, keys;  // of a block, of a head in it, of the head's keys, behind which lie its values
   int64_t DP;                 // of a position of a head
+  int64_t head_bytes, scales_at;               // of a head in a block: all of it, and where its scales begin
   int key_pieces, value_pieces, query_pieces;  // a head; query_pieces 0 where q is not touched
 };
 
@@ -34,6 +35,8 @@ inline KvAppendShape kv_append_shape(const KvAppend& p) {
           cache.head_elements(),
           cache.key_elements(),
           DP,
+          cache.head_bytes(),
+          cache.key_bytes() + cache.value_bytes(),
           static_cast<int>(pairs + (others + kGroup - 1) / kGroup),
           static_cast<int>(DP / kGroup),
           static_cast<int>(pairs)};
@@ -53,15 +56,28 @@ __device__ __forceinline__ int64_t sequence_of(const StepTables& t, int64_t n) {
   }
 }
 
-// Element 0 of key head 0 of token n's place in the cache, null where n belongs to no sequence.
-template <class T>
-__device__ __forceinline__ T* cache_place(const KvAppend& p, const KvAppendShape& shape, int64_t n) {
-  const StepTables& t = p.tables;
+// Where a token's keys and values lie in the cache: block -1 where it belongs to no sequence.
+struct TokenPlace {
+  int64_t block = -1, in_block = 0;
+};
+
+__device__ __forceinline__ TokenPlace place_of_token(const StepTables& t, int64_t n) {
   const int64_t s = sequence_of(t, n);
-  if (s >= t.S) return nullptr;
+  if (s >= t.S) return {};
   const int64_t position = t.context_lengths[s] - (t.query_starts[s + 1] - n);
-  const int64_t block = t.block_tables[s * t.W + position / kBlockTokens];
-  return reinterpret_cast<T*>(p.cache.data) + block * shape.block + position % kBlockTokens * shape.DP;
+  return {t.block_tables[s * t.W + position / kBlockTokens], position % kBlockTokens};
+}
+
+// Calls body(n, place) for the tokens of a block row. The step's tables are there before its first kernel: the place of
+// the first token is found before the kernel's predecessor has ended.
+template <class F>
+__device__ __forceinline__ void for_each_token(const StepTables& t, const F& body) {
+  TokenPlace place = place_of_token(t, blockIdx.y);
+  ptx::wait_for_predecessor();
+  for (int64_t n = blockIdx.y; n < t.N; n += gridDim.y) {
+    if (n != blockIdx.y) place = place_of_token(t, n);
+    if (place.block >= 0) body(n, place);
+  }
 }
 
 // Writes channels c .. c+7 of a head, zeros beyond D.
@@ -110,12 +126,10 @@ __global__ void __launch_bounds__(kAppendThreads)
     kv_append_kernel(KvAppend p, KvAppendShape shape, int pieces) {
   ptx::let_successor_start();
   const int piece = static_cast<int>(blockIdx.x * kAppendThreads + threadIdx.x);
-  T* place = cache_place<T>(p, shape, blockIdx.y);  // the step's tables are there before its first kernel
-  ptx::wait_for_predecessor();
-  for (int64_t n = blockIdx.y; n < p.tables.N; n += gridDim.y) {
-    if (n != blockIdx.y) place = cache_place<T>(p, shape, n);
-    if (place != nullptr && piece < pieces) append_piece(p, shape, n, piece, place);
-  }
+  for_each_token(p.tables, [&](int64_t n, const TokenPlace& place) {
+    T* key = reinterpret_cast<T*>(p.cache.data) + place.block * shape.block + place.in_block * shape.DP;
+    if (piece < pieces) append_piece(p, shape, n, piece, key);
+  });
 }
 
 constexpr int kAppendWarps = kAppendThreads / 32;
@@ -152,7 +166,7 @@ __device__ __forceinline__ void store_bytes(const float* row, int64_t DP, int8_t
 // Head h of a token's keys, of its values behind them, of its queries behind those.
 template <class T>
 __device__ __forceinline__ void append_head(const KvAppend& p, const KvAppendShape& shape, int64_t n, int h,
-                                            int64_t block, int64_t place, float* row) {
+                                            const TokenPlace& place, float* row) {
   const int lane = static_cast<int>(threadIdx.x % 32), KH = static_cast<int>(p.cache.KH);
   const int64_t D = p.cache.D, DP = shape.DP, rotated = p.table == nullptr ? 0 : 2 * p.P;
   const float* angles = p.table + n * 2 * p.P;
@@ -168,12 +182,10 @@ __device__ __forceinline__ void append_head(const KvAppend& p, const KvAppendSha
   if (first > 0 && lane < shape.query_pieces) rotate_pairs(x, angles, p.P, lane * kGroup, p.interleaved, row);
   for (int64_t c = first + lane; c < DP; c += 32) row[c] = c < D ? to_float(x[c]) : 0.0f;
   __syncwarp();
-  const int64_t bytes = DP * kBlockTokens, head = is_key ? h : h - KH;
-  std::byte* keys =
-      p.cache.data + (block * p.cache.KH + head) * (2 * bytes + 2 * kBlockTokens * int64_t{sizeof(float)});
-  const int64_t which = is_key ? 0 : 1;
-  store_bytes(row, DP, reinterpret_cast<int8_t*>(keys + which * bytes) + place * DP,
-              reinterpret_cast<float*>(keys + 2 * bytes) + which * kBlockTokens + place);
+  std::byte* keys = p.cache.data + (place.block * KH + (is_key ? h : h - KH)) * shape.head_bytes;
+  store_bytes(
+      row, DP, reinterpret_cast<int8_t*>(is_key ? keys : keys + shape.keys) + place.in_block * DP,
+      reinterpret_cast<float*>(keys + shape.scales_at) + (is_key ? 0 : kBlockTokens) + place.in_block);
 }
 
 template <class T>
@@ -181,17 +193,11 @@ __global__ void __launch_bounds__(kAppendThreads)
     kv_append_bytes_kernel(KvAppend p, KvAppendShape shape, int heads) {
   __shared__ float rows[kAppendWarps][kMaxHeadSize];
   ptx::let_successor_start();
-  ptx::wait_for_predecessor();
   const int warp = static_cast<int>(threadIdx.x) / 32, h = static_cast<int>(blockIdx.x) * kAppendWarps + warp;
-  const StepTables& t = p.tables;
-  for (int64_t n = blockIdx.y; n < t.N; n += gridDim.y) {
-    const int64_t s = sequence_of(t, n);
-    if (s >= t.S || h >= heads) continue;
-    const int64_t position = t.context_lengths[s] - (t.query_starts[s + 1] - n);
-    append_head<T>(p, shape, n, h, t.block_tables[s * t.W + position / kBlockTokens], position % kBlockTokens,
-                   rows[warp]);
+  for_each_token(p.tables, [&](int64_t n, const TokenPlace& place) {
+    if (h < heads) append_head<T>(p, shape, n, h, place, rows[warp]);
     __syncwarp();  // the row is free
-  }
+  });
 }
 
 template <class T>

@@ -47,26 +47,20 @@ __device__ __forceinline__ void copy_part(const RowPart<T>& part, const T* x, in
     if (part.has(i, lane)) *reinterpret_cast<uint4*>(part.to + part.column(i, lane)) = pieces[i];
 }
 
-// The norm's parameters of the lane's pieces of a part that is at most kColumns wide.
-template <int kColumns>
-struct PartParameters {
-  static constexpr int kPieces = kColumns / 256;
-  float weight[kPieces][kGroup], bias[kPieces][kGroup];
+// A row with a norm is so short that a lane has one piece of its run at most: linear_run_columns(K) <= 256.
+constexpr int64_t kRowMaxNormColumns = kRowMaxHeld * 256;
+
+// The norm's parameters of that piece.
+struct RowParameters {
+  float weight[kGroup], bias[kGroup];
 
   template <class T>
   __device__ __forceinline__ void load(const LinearInput& input, const RowPart<T>& part, int lane) {
-#pragma unroll
-    for (int i = 0; i < kPieces; i++) {
-      const int c = part.first + part.column(i, lane), count = part.exists(i, lane) ? part.K - c : 0;
-      load_parameters(input.norm_weight, c, count, 1.0f, weight[i]);
-      load_parameters(input.norm_bias, c, count, -0.0f, bias[i]);
-    }
+    const int c = part.first + part.column(0, lane), count = part.exists(0, lane) ? part.K - c : 0;
+    load_parameters(input.norm_weight, c, count, 1.0f, weight);
+    load_parameters(input.norm_bias, c, count, -0.0f, bias);
   }
 };
-
-// Whether a row with a norm fits: linear_run_columns(K) is at most 256 then.
-constexpr int64_t kRowMaxNormColumns = kRowMaxHeld * 256;
-using RowParameters = PartParameters<256>;
 
 template <class T>
 __device__ __forceinline__ void normalise_part(const RowPart<T>& part, const LinearInput& input,
@@ -78,12 +72,12 @@ __device__ __forceinline__ void normalise_part(const RowPart<T>& part, const Lin
   if (input.norm == InputNorm::kRms) {
     const RmsNormStatistics statistics = rms_norm_statistics(row, input.epsilon);
 #pragma unroll
-    for (int i = 0; i < kGroup; i++) s[i] = rms_norm_value(s[i], statistics, parameters.weight[0][i]);
+    for (int i = 0; i < kGroup; i++) s[i] = rms_norm_value(s[i], statistics, parameters.weight[i]);
   } else {
     const LayerNormStatistics statistics = layer_norm_statistics(row, input.epsilon);
 #pragma unroll
     for (int i = 0; i < kGroup; i++)
-      s[i] = layer_norm_value(s[i], statistics, parameters.weight[0][i], parameters.bias[0][i]);
+      s[i] = layer_norm_value(s[i], statistics, parameters.weight[i], parameters.bias[i]);
   }
 #pragma unroll
   for (int i = 0; i < kGroup; i++) s[i] = mine ? s[i] : 0.0f;
