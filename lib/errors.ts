@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'ERR_NUMERIC'
   | 'ERR_DISPOSED'
   | 'ERR_ABORTED'
+  | 'ERR_DEADLINE'
   | 'ERR_INTERNAL'
 
 /** Base of the library's own errors. */
@@ -91,6 +92,13 @@ export class DisposedError extends KvasirError {
 export class AbortError extends KvasirError {
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_ABORTED', message, options)
+  }
+}
+
+/** A request took longer than its `timeoutMs`. */
+export class DeadlineError extends KvasirError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_DEADLINE', message, options)
   }
 }
 

@@ -7,6 +7,7 @@ export {
   CheckpointError,
   type CheckpointProblem,
   ContextFullError,
+  DeadlineError,
   DeviceError,
   DisposedError,
   DTypeError,
@@ -17,7 +18,10 @@ export {
   ShapeError,
 } from './errors.js'
 export {
+  type Choice,
+  type CompleteOptions,
   type Completion,
+  type EmbedOptions,
   estimateMemory,
   type FinishReason,
   type GenerateOptions,
@@ -27,6 +31,9 @@ export {
   type MemoryPlan,
   type NextToken,
   type Piece,
+  type PromptToken,
+  type RequestOptions,
+  type Stats,
   type Usage,
 } from './language-model.js'
 export { Decoder, type DecoderConfig } from './models/decoder.js'
@@ -34,3 +41,4 @@ export { GPTNeo } from './models/gpt-neo.js'
 export { GPT2 } from './models/gpt2.js'
 export { Llama } from './models/llama.js'
 export { type ModelClass, registerModel } from './models/registry.js'
+export type { Sequence } from './sequence.js'

@@ -1,13 +1,16 @@
 import { readModelConfig } from './checkpoint/model-config.js'
-import { Engine } from './engine/engine.js'
-import type { GenerateOptions } from './engine/generate-options.js'
+import { Deadline } from './engine/deadline.js'
+import { Engine, requestFlags } from './engine/engine.js'
+import type { CompleteOptions, GenerateOptions, RequestOptions } from './engine/generate-options.js'
 import {
+  checkBoolean,
   checkChoice,
   checkInteger,
   checkOptions,
   checkPrompt,
   checkSignal,
   generateRequest,
+  placeOptions,
 } from './engine/generate-options.js'
 import type {
   CacheDType,
@@ -18,17 +21,32 @@ import type {
   MemoryPlan,
   NextToken,
   Piece,
+  Pooling,
+  PromptToken,
+  Stats,
   Usage,
   WeightDType,
 } from './engine/messages.js'
-import { cacheTypes, weightTypes } from './engine/messages.js'
+import { cacheTypes, flags, weightTypes } from './engine/messages.js'
 import { PieceQueue } from './engine/piece-queue.js'
 import { CheckpointError, invalidType, invalidValue } from './errors.js'
 import { modelFor } from './models/registry.js'
 import { addon, cudaModule } from './native/addon.js'
 import { modelSpec, parameters, record } from './nn/index.js'
+import { createSequence, type Sequence } from './sequence.js'
 
-export type { FinishReason, GenerateOptions, MemoryPlan, NextToken, Piece, Usage }
+export type {
+  CompleteOptions,
+  FinishReason,
+  GenerateOptions,
+  MemoryPlan,
+  NextToken,
+  Piece,
+  PromptToken,
+  RequestOptions,
+  Stats,
+  Usage,
+}
 
 export interface LoadOptions {
   /**
@@ -56,6 +74,21 @@ export interface LoadOptions {
    */
   cacheDtype?: CacheDType
   /**
+   * Bytes of the KV cache that all sequences share. By default a quarter (CPU) or four fifths (GPU) of the memory that
+   * weights and activations leave free, cgroup limits respected; at least a whole context, at most `maxSequences` of
+   * them. On the CPU memory is taken as texts fill it.
+   */
+  cacheBytes?: number
+  /** Texts that are continued at the same time, from 1 to 1024; 128 by default. More wait their turn. */
+  maxSequences?: number
+  /** Tokens that one step feeds, of all texts together, from 32 to 8192; 512 by default. */
+  stepTokens?: number
+  /**
+   * Tokens of new prompts in a step in which other texts are continued: a long prompt makes those wait no longer than for
+   * so many tokens. From 1 to `stepTokens`; 128 by default.
+   */
+  promptTokens?: number
+  /**
    * Tokens that decoding may run ahead of what you have seen, from 1 to 256; 1 on the CPU and 8 on a GPU by default.
    * The tokens are the same. Those that ran ahead of a stop are computed for nothing.
    */
@@ -70,14 +103,32 @@ export interface LoadOptions {
   signal?: AbortSignal
 }
 
-/** A finished generation. */
-export interface Completion {
+/** A finished text. */
+export interface Choice {
   text: string
   /** The generated ids, without the prompt's; the last one is the end token where that ended it. */
   ids: number[]
-  /** `stop`: an end token or stop string; `length`: `maxTokens` or the context is used up. */
+  /** `stop`: an end token, a stop string or the constraint's end; `length`: `maxTokens` or the context is used up. */
   finishReason: FinishReason
+  /** Natural logarithm of the probability of its tokens, under the model. */
+  logprob: number
+  /** Its tokens, with the text that each made certain and the alternatives that `logprobs` asked for. */
+  pieces: Piece[]
+}
+
+/** A finished generation: the first of its texts, and all of them. */
+export interface Completion extends Choice {
+  choices: Choice[]
   usage: Usage
+  /** Of the prompt's tokens but the first, where `promptLogprobs` asked for them. */
+  promptTokens: PromptToken[] | undefined
+}
+
+export interface EmbedOptions extends RequestOptions {
+  /** What a text's vector is of what the LM head would read: the mean over its tokens (the default), or the last one's. */
+  pooling?: Pooling
+  /** Whether vectors have length 1; true by default. */
+  normalize?: boolean
 }
 
 /**
@@ -140,6 +191,10 @@ async function modelSetup(
     device: options.device ?? 'auto',
     cudaModule: cudaModule(),
     cudaIndex: options.deviceIndex ?? 0,
+    cacheBytes: options.cacheBytes,
+    maxSequences: options.maxSequences ?? 128,
+    stepTokens: options.stepTokens ?? 512,
+    promptTokens: options.promptTokens ?? Math.min(128, options.stepTokens ?? 512),
     lookahead: options.lookahead,
     threads: options.threads ?? addon().cpuInfo().processors,
     isa: process.env.KVASIR_ISA || undefined,
@@ -154,6 +209,10 @@ function checkLoadOptions(where: string, options: LoadOptions): void {
   checkInteger(`${where}: deviceIndex`, options.deviceIndex, 0, 1023)
   checkChoice(`${where}: dtype`, options.dtype, weightTypes)
   checkChoice(`${where}: cacheDtype`, options.cacheDtype, cacheTypes)
+  checkInteger(`${where}: cacheBytes`, options.cacheBytes, 1, 2 ** 46)
+  checkInteger(`${where}: maxSequences`, options.maxSequences, 1, 1024)
+  checkInteger(`${where}: stepTokens`, options.stepTokens, 32, 8192)
+  checkInteger(`${where}: promptTokens`, options.promptTokens, 1, options.stepTokens ?? 512)
   checkInteger(`${where}: lookahead`, options.lookahead, 1, 256)
   checkInteger(`${where}: threads`, options.threads, 1, 1024)
   checkInteger(`${where}: contextLength`, options.contextLength, 1, 2 ** 20 * 32)
@@ -177,7 +236,7 @@ function endTokenIds(field: unknown, vocabSize: number): number[] {
   return ids as number[]
 }
 
-/** A loaded model: text in, text out. Made by `loadModel`. Calls at the same time are served one after another. */
+/** A loaded model: text in, text out. Made by `loadModel`. Calls made at the same time are served together. */
 export class LanguageModel {
   /** The model's `config.json`. */
   readonly config: Readonly<Record<string, unknown>>
@@ -220,37 +279,40 @@ export class LanguageModel {
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, void, void> {
-    const request = generateRequest('generate', prompt, options)
-    return this.#stream(request, options.signal)
+    return this.#stream(generateRequest('generate', prompt, options), options)
   }
 
-  /** Continues a prompt to its end. Takes what `generate` takes. */
-  async complete(prompt: string | readonly number[], options: GenerateOptions = {}): Promise<Completion> {
+  /** Continues a prompt to its end, or to `n` ends. Takes what `generate` takes, and `beams`. */
+  async complete(prompt: string | readonly number[], options: CompleteOptions = {}): Promise<Completion> {
     const request = generateRequest('complete', prompt, options)
-    const pieces: Piece[] = []
-    const finished = await this.#engine.request<'generate'>(request, options.signal, (more) => {
-      for (const piece of more) pieces.push(piece)
-    })
-    return {
-      text: pieces.map((piece) => piece.text).join(''),
-      ids: pieces.map((piece) => piece.id),
-      finishReason: finished.finishReason,
-      usage: finished.usage,
+    const pieces: Piece[][] = Array.from({ length: request.samples }, () => [])
+    const onPieces = (more: Piece[]) => {
+      for (const piece of more) pieces[piece.choice]!.push(piece)
     }
+    const finished = await this.#within('complete', options, (signal) =>
+      this.#engine.request<'generate'>(request, { signal, onPieces }),
+    )
+    const choices = finished.choices.map((choice, i) => ({
+      text: pieces[i]!.map((piece) => piece.text).join(''),
+      ids: pieces[i]!.map((piece) => piece.id),
+      ...choice,
+      pieces: pieces[i]!,
+    }))
+    return { ...choices[0]!, choices, usage: finished.usage, promptTokens: finished.promptTokens }
   }
 
   /** The most probable next tokens, the likeliest first. `top` from 1 to the vocabulary's size, 10 by default. */
   async nextTokens(
     prompt: string | readonly number[],
-    options: { top?: number; signal?: AbortSignal } = {},
+    options: { top?: number } & RequestOptions = {},
   ): Promise<NextToken[]> {
     checkOptions('nextTokens', options)
     checkInteger('nextTokens: top', options.top, 1, 2 ** 31)
-    checkSignal('nextTokens: signal', options.signal)
+    placeOptions('nextTokens', options)
     const top = Math.min(options.top ?? 10, this.vocabSize)
-    return this.#engine.request<'nextTokens'>(
-      { type: 'nextTokens', prompt: checkPrompt('nextTokens', prompt), top },
-      options.signal,
+    const request = { type: 'nextTokens', prompt: checkPrompt('nextTokens', prompt), top } as const
+    return this.#within('nextTokens', options, (signal) =>
+      this.#engine.request<'nextTokens'>(request, { signal }),
     )
   }
 
@@ -261,15 +323,61 @@ export class LanguageModel {
    */
   async logits(
     prompt: string | readonly number[],
-    options: { signal?: AbortSignal } = {},
+    options: RequestOptions = {},
   ): Promise<{ data: Float32Array; shape: [number, number] }> {
     checkOptions('logits', options)
-    checkSignal('logits: signal', options.signal)
+    placeOptions('logits', options)
     const checked = checkPrompt('logits', prompt)
     const most = Math.floor(2 ** 30 / this.vocabSize)
     if (typeof checked !== 'string' && checked.length > most)
       throw invalidValue('logits: prompt', `at most ${most} tokens`, checked.length)
-    return this.#engine.request<'logits'>({ type: 'logits', prompt: checked }, options.signal)
+    return this.#within('logits', options, (signal) =>
+      this.#engine.request<'logits'>({ type: 'logits', prompt: checked }, { signal }),
+    )
+  }
+
+  /**
+   * A vector for each text: of what the LM head would read, `(texts, width)`, row-major. Texts are computed together.
+   *
+   * @example
+   * const { data, shape } = await model.embed(['a king', 'a queen'])
+   */
+  async embed(
+    texts: string | readonly string[] | readonly (readonly number[])[],
+    options: EmbedOptions = {},
+  ): Promise<{ data: Float32Array; shape: [number, number]; promptTokens: number }> {
+    checkOptions('embed', options)
+    placeOptions('embed', options)
+    checkChoice('embed: pooling', options.pooling, ['mean', 'last'])
+    checkBoolean('embed: normalize', options.normalize)
+    const all = typeof texts === 'string' ? [texts] : texts
+    if (!Array.isArray(all))
+      throw invalidType('embed: texts', 'a string or an array of texts or token ids', texts)
+    if (all.length === 0 || all.length > 2 ** 16)
+      throw invalidValue('embed: texts', `from 1 to ${2 ** 16} of them`, all.length)
+    const request = {
+      type: 'embed',
+      prompts: all.map((text) => checkPrompt('embed', text)),
+      pooling: options.pooling ?? 'mean',
+      normalize: options.normalize ?? true,
+    } as const
+    return this.#within('embed', options, (signal) => this.#engine.request<'embed'>(request, { signal }))
+  }
+
+  /**
+   * A sequence to go on with as you like: append ids, read logits, fork, truncate. For decoding of your own.
+   *
+   * @example
+   * await using sequence = await model.sequence(await model.tokenize('ROMEO:'))
+   * const logits = await sequence.logits() // Float32Array, (vocabSize,)
+   */
+  sequence(ids: readonly number[] = []): Promise<Sequence> {
+    return createSequence(this.#engine, ids)
+  }
+
+  /** What the engine did so far and does now, for a server's metrics. */
+  stats(): Promise<Stats> {
+    return this.#engine.request<'stats'>({ type: 'stats' })
   }
 
   /** Text to token ids, with what the tokenizer puts around a text (such as a BOS) unless told otherwise. */
@@ -307,15 +415,20 @@ export class LanguageModel {
 
   async *#stream(
     request: ReturnType<typeof generateRequest>,
-    signal?: AbortSignal,
+    options: RequestOptions,
   ): AsyncGenerator<Piece, void, void> {
+    const deadline = new Deadline('generate', options)
     const ended = new AbortController()
-    const queue = new PieceQueue()
-    const work = this.#engine.request<'generate'>(
-      request,
-      signal ? AbortSignal.any([signal, ended.signal]) : ended.signal,
-      (pieces) => queue.push(pieces),
-    )
+    const flag = requestFlags()
+    const queue = new PieceQueue((isFull) => {
+      Atomics.store(flag, flags.pause, isFull ? 1 : 0)
+      if (!isFull) this.#engine.wake()
+    })
+    const work = this.#engine.request<'generate'>(request, {
+      signal: deadline.signal ? AbortSignal.any([deadline.signal, ended.signal]) : ended.signal,
+      onPieces: (pieces) => queue.push(pieces),
+      flag,
+    })
     work.then(
       () => queue.end(),
       (error) => queue.fail(error),
@@ -323,7 +436,22 @@ export class LanguageModel {
     try {
       yield* queue.drain()
     } finally {
+      deadline.clear()
       ended.abort()
+    }
+  }
+
+  /** Runs a request with its signal and deadline. */
+  async #within<R>(
+    where: string,
+    options: RequestOptions,
+    body: (signal: AbortSignal | undefined) => Promise<R>,
+  ): Promise<R> {
+    const deadline = new Deadline(where, options)
+    try {
+      return await body(deadline.signal)
+    } finally {
+      deadline.clear()
     }
   }
 }

@@ -8,14 +8,14 @@ import { rootDir } from './shared.js'
 const typescriptFloors = [
   ['cli'],
   ['index'],
-  ['language-model', 'convert-model'],
+  ['language-model', 'convert-model', 'sequence'],
   ['engine'],
   ['checkpoint', 'models'],
   ['nn'],
   ['ops'],
   ['native'],
   ['graph'],
-  ['tokenizer'],
+  ['tokenizer', 'constraints'],
   ['errors'],
 ]
 

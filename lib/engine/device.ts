@@ -1,10 +1,14 @@
-import { OutOfMemoryError } from '../errors.js'
+import { invalidValue, OutOfMemoryError } from '../errors.js'
 import type { DType, FloatType, Graph } from '../graph/graph.js'
-import { isBlocked } from '../graph/graph.js'
+import { blockTokens, isBlocked } from '../graph/graph.js'
 import type { OptimizeOptions } from '../graph/passes/index.js'
-import type { Backend, BackendOptions, KvLayer, StepLimits } from '../native/addon.js'
+import type { Backend, BackendOptions } from '../native/addon.js'
 import { addon } from '../native/addon.js'
+import { attentionLayers } from './attention-layers.js'
 import type { CacheDType, DeviceKind, EngineSetup, MemoryPlan } from './messages.js'
+import type { RunnerLimits } from './model-runner.js'
+import { stepLimits } from './model-runner.js'
+import { blocksFor } from './step-tables.js'
 
 /** Tokens that run ahead of the caller where nothing else is asked for: a GPU's steps are shorter than a round trip. */
 const defaultLookahead = { cpu: 1, cuda: 8 } as const
@@ -78,31 +82,59 @@ function cacheType(asked: CacheDType, automatic: FloatType): Exclude<CacheDType,
   return asked === 'auto' ? automatic : asked
 }
 
+/** Of the memory that weights and activations leave free, what the KV cache takes where nothing else was asked for. */
+const cacheShare = { cpu: 0.25, cuda: 0.8 } as const
+
 /** What a program of this graph, with its weights and its cache, takes on the device. */
 export function planMemory(
-  { kind, reason, cacheDtype }: DevicePlan,
+  plan: DevicePlan,
   backend: Backend,
   graph: Graph,
-  limits: StepLimits,
-  layers: KvLayer[],
+  setup: EngineSetup,
+  limits: RunnerLimits,
 ): MemoryPlan {
-  const { weightBytes, cacheBytes, activationBytes } = addon().planMemory(backend, graph, limits, {
-    layers,
-    numBlocks: limits.maxBlocks,
-    dtype: cacheDtype,
-  })
-  const totalBytes = weightBytes + cacheBytes + activationBytes
+  const { contextLength } = setup
+  const cache = { layers: attentionLayers(setup.graph), numBlocks: 1, dtype: plan.cacheDtype }
+  const needs = addon().planMemory(backend, graph, stepLimits(contextLength, limits), cache)
+  const { weightBytes, cacheBytes: blockBytes, activationBytes } = needs
   const availableBytes = backend.availableMemory()
+  const free = availableBytes - weightBytes - activationBytes
+  const cacheBlocks = countBlocks(setup, blockBytes, cacheShare[plan.kind] * free)
+  const cacheBytes = cacheBlocks * blockBytes
+  const totalBytes = weightBytes + cacheBytes + activationBytes
   return {
-    device: kind,
-    reason,
+    device: plan.kind,
+    reason: plan.reason,
     weightBytes,
     cacheBytes,
+    cacheBlocks,
     activationBytes,
     totalBytes,
     availableBytes,
     fits: totalBytes <= availableBytes,
   }
+}
+
+/**
+ * Blocks of the KV cache: what `cacheBytes` holds, else what the share holds, but enough for one sequence of the whole
+ * context and no more than for all that a step can have.
+ */
+function countBlocks(
+  { cacheBytes, contextLength, maxSequences }: EngineSetup,
+  blockBytes: number,
+  share: number,
+): number {
+  const one = blocksFor(contextLength)
+  if (blockBytes === 0) return one * maxSequences
+  if (cacheBytes === undefined)
+    return Math.max(one, Math.min(one * maxSequences, Math.floor(share / blockBytes)))
+  if (cacheBytes < blockBytes)
+    throw invalidValue(
+      'loadModel: cacheBytes',
+      `at least ${blockBytes}, a block of ${blockTokens} tokens`,
+      cacheBytes,
+    )
+  return Math.min(one * maxSequences, Math.floor(cacheBytes / blockBytes))
 }
 
 /** @throws {OutOfMemoryError} with figures when the plan does not fit */

@@ -11,10 +11,18 @@ import type {
   Results,
   ToWorker,
 } from './messages.js'
+import { flags } from './messages.js'
 
 /** Distributes over the union, which `Omit` alone does not. */
 type Unsent<T> = T extends Request ? Omit<T, 'id' | 'flag'> : never
 export type RequestOf<T extends Request['type']> = Unsent<Extract<Request, { type: T }>>
+
+export interface RequestOptions {
+  signal?: AbortSignal | undefined
+  onPieces?: (pieces: Piece[]) => void
+  /** The request's flags, of its own where they are given. */
+  flag?: Int32Array
+}
 
 interface Pending {
   flag: Int32Array
@@ -34,6 +42,11 @@ process.on('exit', () => {
 
 function sharedFlag(): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4))
+}
+
+/** A request's flags. */
+export function requestFlags(): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(4 * flags.count))
 }
 
 function startWorker(setup: EngineSetup): Worker {
@@ -129,14 +142,12 @@ export class Engine {
    */
   request<T extends Request['type']>(
     request: RequestOf<T>,
-    signal?: AbortSignal,
-    onPieces?: (pieces: Piece[]) => void,
+    { signal, onPieces, flag = requestFlags() }: RequestOptions = {},
   ): Promise<Results[T]> {
     if (this.#disposed) return Promise.reject(new DisposedError(`${request.type}: the model is disposed`))
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     if (signal?.aborted) return Promise.reject(signal.reason)
     const id = this.#nextId++
-    const flag = sharedFlag()
     return new Promise<Results[T]>((resolve, reject) => {
       const onAbort = () => this.#cancel(id, signal!.reason)
       signal?.addEventListener('abort', onAbort, { once: true })
@@ -152,6 +163,12 @@ export class Engine {
     })
   }
 
+  /** Lets the worker see that a flag has changed. */
+  wake(): void {
+    if (this.#disposed || this.#failure !== undefined) return
+    this.#worker.postMessage({ type: 'wake' } satisfies ToWorker)
+  }
+
   /** Stops all work, frees the model and ends the worker. Requests under way reject. Idempotent. */
   dispose(): Promise<void> {
     this.#disposed ??= this.#end()
@@ -161,7 +178,7 @@ export class Engine {
   /** Asks the native step under way to return. */
   raiseFlags(): void {
     Atomics.store(this.#stop, 0, 1)
-    for (const { flag } of this.#pending.values()) Atomics.store(flag, 0, 1)
+    for (const { flag } of this.#pending.values()) Atomics.store(flag, flags.stop, 1)
   }
 
   async #end(): Promise<void> {
@@ -181,19 +198,20 @@ export class Engine {
   #cancel(id: number, reason: unknown): void {
     const pending = this.#pending.get(id)
     if (!pending) return
-    Atomics.store(pending.flag, 0, 1)
+    Atomics.store(pending.flag, flags.stop, 1)
+    this.wake()
     this.#forget(id)
     pending.reject(reason)
   }
 
   #receive(message: FromWorker): void {
-    if (message.type !== 'pieces' && message.type !== 'result' && message.type !== 'error') return
-    const pending = this.#pending.get(message.id)
-    if (!pending) return
     if (message.type === 'pieces') {
-      pending.onPieces?.(message.pieces)
+      for (const { id, pieces } of message.batches) this.#pending.get(id)?.onPieces?.(pieces)
       return
     }
+    if (message.type !== 'result' && message.type !== 'error') return
+    const pending = this.#pending.get(message.id)
+    if (!pending) return
     this.#forget(message.id)
     if (message.type === 'result') pending.resolve(message.result as never)
     else pending.reject(unpackError(message.error))

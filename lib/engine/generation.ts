@@ -1,92 +1,167 @@
-import { ContextFullError, invalidValue } from '../errors.js'
+import type { CompiledConstraint } from '../constraints/index.js'
+import { ContextFullError, invalidValue, OutOfMemoryError } from '../errors.js'
+import { blockTokens } from '../graph/graph.js'
 import type { Tokenizer } from '../tokenizer/index.js'
-import type { Finished, FinishReason, GenerateRequest, Piece, Prompt } from './messages.js'
-import type { ModelRunner } from './model-runner.js'
-import { StopMatcher } from './stop-matcher.js'
+import type { BlockPool } from './block-pool.js'
+import { Continuation } from './continuation.js'
+import type { Finished, GenerateRequest, Piece, Prompt } from './messages.js'
+import { Sequence } from './sequence.js'
+import type { StatsCounter } from './stats.js'
 
-/** What generation needs to know of the model. */
-export interface GenerationContext {
-  runner: ModelRunner
+/** What requests need to know of the model. */
+export interface ModelContext {
   tokenizer: Tokenizer | null
   vocabSize: number
   contextLength: number
   eosIds: ReadonlySet<number>
+  pool: BlockPool
+  stats: StatsCounter
+  compileConstraint(constraint: NonNullable<GenerateRequest['constraint']>): CompiledConstraint
+  /** Copies blocks of the cache: (from, to) pairs. */
+  copyBlocks(pairs: readonly number[]): void
 }
 
-/** A prompt's ids, checked against vocabulary and context. */
-export function promptIds(where: string, prompt: Prompt, context: GenerationContext): number[] {
+/** A prompt's ids, checked against vocabulary, context and cache. */
+export function promptIds(where: string, prompt: Prompt, context: ModelContext): number[] {
   const ids = typeof prompt === 'string' ? encode(where, prompt, context) : prompt
   if (ids.length === 0) throw invalidValue(`${where}: prompt`, 'at least one token', 'none')
-  for (const id of ids) {
-    if (!(Number.isInteger(id) && id >= 0 && id < context.vocabSize))
-      throw invalidValue(`${where}: prompt`, `ids from 0 to ${context.vocabSize - 1}`, id)
-  }
+  checkIds(`${where}: prompt`, ids, context)
   if (ids.length > context.contextLength) {
     throw new ContextFullError(
       `${where}: prompt must be at most ${context.contextLength} tokens, got ${ids.length}`,
     )
   }
+  checkCache(where, ids.length, context)
   return ids
 }
 
-function encode(where: string, text: string, { tokenizer }: GenerationContext): number[] {
+export function checkIds(where: string, ids: readonly number[], { vocabSize }: ModelContext): void {
+  for (const id of ids) {
+    if (!(Number.isInteger(id) && id >= 0 && id < vocabSize))
+      throw invalidValue(where, `ids from 0 to ${vocabSize - 1}`, id)
+  }
+}
+
+/** @throws {OutOfMemoryError} when `tokens` tokens of one sequence are more than the cache can ever hold */
+export function checkCache(where: string, tokens: number, { pool }: ModelContext): void {
+  const needed = Math.ceil(tokens / blockTokens)
+  if (needed <= pool.size) return
+  throw new OutOfMemoryError(
+    `${where}: ${tokens} tokens need ${needed} blocks of the KV cache, which has ${pool.size} of ` +
+      `${blockTokens} tokens each; load the model with a larger cacheBytes`,
+  )
+}
+
+function encode(where: string, text: string, { tokenizer }: ModelContext): number[] {
   if (!tokenizer)
     throw invalidValue(`${where}: prompt`, 'token ids, since the model has no tokenizer', 'text')
   return tokenizer.encode(text)
 }
 
-/** Continues one prompt; `emit` gets each token, the end token too, as soon as it is there. */
-export async function generate(
-  request: GenerateRequest,
-  context: GenerationContext,
-  arrivedAt: number,
-  emit: (piece: Piece) => void,
-): Promise<Finished> {
-  const startedAt = performance.now()
-  const ids = [...promptIds('generate', request.prompt, context)]
-  const promptTokens = ids.length
-  const text = new GeneratedText(request.stop, context.tokenizer, ids)
-  const most = promptTokens + Math.min(request.maxTokens, context.contextLength + 1 - promptTokens)
-  let finishReason: FinishReason | undefined
-  const { sampling, flag } = request
-  let sampled = [await context.runner.sample(ids, 0, sampling, flag)]
-  const prefilledAt = performance.now()
-  while (!finishReason) {
-    for (const { id, logprob } of sampled) {
-      ids.push(id)
-      const ends = !request.ignoreEos && context.eosIds.has(id)
-      const piece = text.push(id, ends || ids.length === most)
-      if (ends || piece.stopped) finishReason = 'stop'
-      else if (ids.length === most) finishReason = 'length'
-      emit({ text: piece.text, id, logprob })
-      if (finishReason) break // what ran ahead of the end is left
+/** A request to continue a prompt, once or `n` times. */
+export class Generation {
+  readonly request: GenerateRequest
+  readonly context: ModelContext
+  readonly promptLength: number
+  readonly continuations: Continuation[]
+  /** Called with each token as soon as it is there. */
+  readonly emit: (piece: Piece) => void
+  readonly #arrivedAt: number
+  #startedAt = 0
+  #prefilledAt = 0
+  #cachedTokens = 0
+
+  constructor(
+    request: GenerateRequest,
+    context: ModelContext,
+    { arrivedAt, emit }: { arrivedAt: number; emit: (piece: Piece) => void },
+  ) {
+    const ids = promptIds('generate', request.prompt, context)
+    this.request = request
+    this.context = context
+    this.promptLength = ids.length
+    this.emit = emit
+    this.#arrivedAt = arrivedAt
+    if (request.maxTokens < context.contextLength - ids.length)
+      checkCache('generate', ids.length + request.maxTokens - 1, context)
+    checkBias(request, context)
+    // What is computed for the prompt's own log probabilities must be computed.
+    const reusesPrefix = request.reusesPrefix && request.promptTop === undefined
+    this.continuations = [new Continuation(this, new Sequence(ids, { salt: request.salt, reusesPrefix }), 0)]
+  }
+
+  get finished(): boolean {
+    return (
+      this.continuations.length === this.request.samples &&
+      this.continuations.every((one) => one.finishReason !== undefined)
+    )
+  }
+
+  /** The most tokens a text may have, its prompt's included: the last one needs no room in the cache. */
+  get mostTokens(): number {
+    const { contextLength, pool } = this.context
+    const room = Math.min(contextLength, pool.size * blockTokens) + 1
+    return Math.min(this.promptLength + this.request.maxTokens, room)
+  }
+
+  /** Its first tokens were fed, of which `cached` were there already. */
+  started(cached: number): void {
+    if (this.#startedAt > 0) return
+    this.#startedAt = performance.now()
+    this.#cachedTokens = cached
+    this.context.stats.started(this.#startedAt - this.#arrivedAt, cached)
+  }
+
+  /** Adds the tokens that a constraint wants first. Where that is all, no step is needed. */
+  begin(): void {
+    const [first] = this.continuations as [Continuation]
+    first.begin()
+    if (first.finishReason) this.begunBy(first)
+  }
+
+  /**
+   * `one` has tokens now. With the first of its texts the prompt's keys and values are in the cache, and the others can
+   * begin: returns them.
+   */
+  begunBy(one: Continuation): Continuation[] {
+    if (one !== this.continuations[0] || one.generated === 0 || this.#prefilledAt > 0) return []
+    this.#prefilledAt = performance.now()
+    this.context.stats.firstToken(this.#prefilledAt - this.#arrivedAt)
+    const copies: number[] = []
+    const others = Array.from({ length: this.request.samples - 1 }, (_, i) => one.sibling(i + 1, copies))
+    this.context.copyBlocks(copies)
+    this.continuations.push(...others)
+    for (const one of others) one.begin()
+    return others
+  }
+
+  result(): Finished {
+    const sum = (of: (one: Continuation) => number) =>
+      this.continuations.reduce((total, one) => total + of(one), 0)
+    return {
+      choices: this.continuations.map(({ finishReason, logprob }) => ({
+        finishReason: finishReason ?? 'length',
+        logprob,
+      })),
+      usage: {
+        promptTokens: this.promptLength,
+        cachedTokens: this.#cachedTokens,
+        completionTokens: sum((one) => one.generated),
+        queueMs: this.#startedAt - this.#arrivedAt,
+        prefillMs: this.#prefilledAt - this.#startedAt,
+        decodeMs: performance.now() - this.#prefilledAt,
+        draftedTokens: sum((one) => one.drafted),
+        acceptedTokens: sum((one) => one.accepted),
+      },
+      promptTokens: this.continuations[0]!.promptTokens,
     }
-    if (!finishReason) sampled = await context.runner.sampleAhead(ids, most - ids.length, sampling, flag)
   }
-  const usage = {
-    promptTokens,
-    completionTokens: ids.length - promptTokens,
-    queueMs: startedAt - arrivedAt,
-    prefillMs: prefilledAt - startedAt,
-    decodeMs: performance.now() - prefilledAt,
-  }
-  return { finishReason, usage }
 }
 
-/** Turns generated ids into text that is certain: whole characters, and no part of a stop string. */
-class GeneratedText {
-  readonly #stops: StopMatcher
-  readonly #decoder: ReturnType<Tokenizer['streamDecoder']> | undefined
-
-  constructor(stops: string[], tokenizer: Tokenizer | null, promptIds: number[]) {
-    this.#stops = new StopMatcher(stops)
-    this.#decoder = tokenizer?.streamDecoder({ after: promptIds })
-  }
-
-  /** The text that `id` makes certain; with the last id, all that was held back. */
-  push(id: number, last: boolean): { text: string; stopped: boolean } {
-    const decoded = this.#decoder?.push(id) ?? ''
-    const { text, stopped } = this.#stops.push(last ? decoded + (this.#decoder?.flush() ?? '') : decoded)
-    return { text: last && !stopped ? text + this.#stops.flush() : text, stopped }
-  }
+function checkBias({ logitBias }: GenerateRequest, context: ModelContext): void {
+  checkIds(
+    'generate: logitBias',
+    logitBias.map(([id]) => id),
+    context,
+  )
 }

@@ -1,18 +1,33 @@
-import { AbortError } from '../errors.js'
+import { KvasirError } from '../errors.js'
 import type { Graph } from '../graph/graph.js'
-import { blockTokens } from '../graph/graph.js'
 import { toNativeProgram } from '../graph/native-program.js'
-import { optimize, withProbabilities, withSampling } from '../graph/passes/index.js'
+import {
+  optimize,
+  withControlledSampling,
+  withHidden,
+  withProbabilities,
+  withSampling,
+} from '../graph/passes/index.js'
 import type { Backend, KvCache, KvLayer, Program, StepLimits, WeightStore } from '../native/addon.js'
 import { addon } from '../native/addon.js'
-import type { CacheDType, SamplingOptions } from './messages.js'
+import type { CacheDType } from './messages.js'
+import { mostBiases } from './messages.js'
+import type { SampledRow } from './sampling-tables.js'
+import { maxTop, SamplingTables } from './sampling-tables.js'
+import type { Step, StepKind } from './scheduler.js'
+import { blocksFor, StepTables } from './step-tables.js'
 
-/** Tokens of a prompt that one step takes; longer prompts take several. */
-const prefillTokens = 512
+/** What a step is at most. */
+export interface RunnerLimits {
+  /** Tokens, of all sequences together. */
+  tokens: number
+  sequences: number
+  /** Rows of a step that samples. */
+  rows: number
+}
+
 /** Tokens of a step whose logits are all wanted: every row of them is vocabSize wide. */
-const logitsTokens = 64
-
-const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: [0, 0] }
+const wideRows = 64
 
 export interface RunnerSetup {
   backend: Backend
@@ -25,87 +40,65 @@ export interface RunnerSetup {
   vocabSize: number
   contextLength: number
   cacheDtype: Exclude<CacheDType, 'auto'>
-  /** Steps that decoding may run at once. */
-  lookahead: number
+  /** Blocks of the KV cache. */
+  numBlocks: number
+  limits: RunnerLimits
 }
 
-export interface Sampled {
-  id: number
-  logprob: number
+/** What a step sampled, row after row. */
+export interface SampledRows {
+  /** -1 where a row had nothing to choose from. */
+  ids: Int32Array
+  logprobs: Float32Array
+  /** (R, maxTop), the likeliest first, -1 after those that were asked for; of steps with controls. */
+  topIds?: Int32Array
+  topLogprobs?: Float32Array
 }
 
-/** What steps of one sequence are at most. */
-export function stepLimits(contextLength: number, rows = 1): StepLimits {
+type ProgramName = StepKind | 'controlled'
+
+export function rowsOf(kind: StepKind, limits: RunnerLimits): number {
+  if (kind === 'sample') return limits.rows
+  return kind === 'hidden' ? limits.tokens : wideRows
+}
+
+/** The limits of the program that samples, which takes the most memory. */
+export function stepLimits(
+  contextLength: number,
+  limits: RunnerLimits,
+  kind: StepKind = 'sample',
+): StepLimits {
   return {
-    maxTokens: prefillTokens,
-    maxRows: rows,
-    maxSequences: 1,
-    maxBlocks: Math.ceil(contextLength / blockTokens),
+    maxTokens: limits.tokens,
+    maxRows: rowsOf(kind, limits),
+    maxSequences: limits.sequences,
+    maxBlocks: blocksFor(contextLength),
   }
 }
 
-/** The step tables of one sequence, written anew for every step. */
-class SequenceTables {
-  readonly inputs: Record<string, Int32Array | Float32Array>
-  readonly #maxTokens: number
-  readonly #tokens: Int32Array
-  readonly #positions: Int32Array
-  readonly #rows: Int32Array
-  readonly #bounds = new Int32Array(2)
-  readonly #contextLength = new Int32Array(1)
-
-  constructor(maxTokens: number, numBlocks: number) {
-    this.#maxTokens = maxTokens
-    this.#tokens = new Int32Array(maxTokens)
-    this.#positions = new Int32Array(maxTokens)
-    this.#rows = Int32Array.from({ length: maxTokens }, (_, i) => i)
-    this.inputs = {
-      queryStarts: this.#bounds,
-      contextLengths: this.#contextLength,
-      blockTables: Int32Array.from({ length: numBlocks }, (_, i) => i),
-    }
-  }
-
-  /** The step that feeds `ids[from..]`, at most `most` of them; their number. */
-  fill(ids: ArrayLike<number>, from: number, most: number, allRows: boolean): number {
-    const count = Math.min(ids.length - from, most, this.#maxTokens)
-    for (let i = 0; i < count; i++) {
-      this.#tokens[i] = ids[from + i] as number
-      this.#positions[i] = from + i
-    }
-    this.#bounds[1] = count
-    this.#contextLength[0] = from + count
-    this.inputs.tokens = this.#tokens.subarray(0, count)
-    this.inputs.positions = this.#positions.subarray(0, count)
-    this.inputs.outputRows = this.#rows.subarray(allRows ? 0 : count - 1, count)
-    return count
-  }
-}
-
-/** Runs steps of one sequence on a loaded model. One at a time: they share the cache. */
+/** Runs steps on a loaded model, one at a time. */
 export class ModelRunner {
   readonly #setup: RunnerSetup
   readonly #cache: KvCache | null
-  readonly #numBlocks: number
-  readonly #tables: SequenceTables
-  readonly #sampling: Record<string, Int32Array | Float32Array>
-  readonly #sampled = { ids: new Int32Array(1), logprobs: new Float32Array(1) }
-  #programs = new Map<string, Program>()
+  readonly #tables: StepTables
+  readonly #sampling: SamplingTables
+  readonly #outputs: Required<SampledRows>
+  readonly #programs = new Map<ProgramName, Program>()
+  #prepared: Graph | undefined
+  #hiddenSize: number | undefined
 
   constructor(setup: RunnerSetup) {
     this.#setup = setup
-    this.#numBlocks = Math.ceil(setup.contextLength / blockTokens)
-    const { backend, layers, cacheDtype: dtype } = setup
-    this.#cache =
-      layers.length > 0 ? new (addon().KvCache)(backend, { layers, numBlocks: this.#numBlocks, dtype }) : null
-    this.#tables = new SequenceTables(prefillTokens, this.#numBlocks)
-    this.#sampling = {
-      temperature: new Float32Array(1),
-      topK: new Int32Array(1),
-      topP: new Float32Array(1),
-      minP: new Float32Array(1),
-      seed: new Int32Array(2),
-      counter: new Int32Array(1),
+    const { backend, layers, cacheDtype: dtype, numBlocks, limits, contextLength, vocabSize } = setup
+    this.#cache = layers.length > 0 ? new (addon().KvCache)(backend, { layers, numBlocks, dtype }) : null
+    const rows = Math.max(limits.rows, limits.tokens)
+    this.#tables = new StepTables({ ...limits, rows, blocks: blocksFor(contextLength) })
+    this.#sampling = new SamplingTables(limits.rows, vocabSize)
+    this.#outputs = {
+      ids: new Int32Array(limits.rows),
+      logprobs: new Float32Array(limits.rows),
+      topIds: new Int32Array(limits.rows * maxTop),
+      topLogprobs: new Float32Array(limits.rows * maxTop),
     }
   }
 
@@ -120,7 +113,8 @@ export class ModelRunner {
 
   /** Compiles the program that generation needs, optimized already, so that the first request does not pay for it. */
   prepare(optimized: Graph): void {
-    this.#programs.set('sample', this.#compile(optimized, 1))
+    this.#prepared = optimized
+    this.#programs.set('sample', this.#compile('sample', optimized))
   }
 
   dispose(): void {
@@ -129,114 +123,100 @@ export class ModelRunner {
     this.#cache?.dispose()
   }
 
-  /**
-   * Feeds `ids[from..]` in steps; after the last one returns the token sampled after it. Between steps control goes
-   * back to the event loop.
-   *
-   * @throws {AbortError} when the flag is raised
-   */
-  async sample(
-    ids: ArrayLike<number>,
-    from: number,
-    sampling: SamplingOptions,
-    flag: Int32Array,
-  ): Promise<Sampled> {
-    const program = this.#program('sample')
-    this.#setSampling(sampling, ids.length)
-    const inputs = this.#tables.inputs
-    for (let at = from; at < ids.length; ) {
-      at += this.#tables.fill(ids, at, prefillTokens, false)
-      Object.assign(inputs, this.#sampling)
-      if (!program.run(inputs, this.#sampled, flag)) throw new AbortError('generate: aborted')
-      await yieldToMessages()
-    }
-    return { id: this.#sampled.ids[0] as number, logprob: this.#sampled.logprobs[0] as number }
+  /** Copies whole blocks of the cache: (from, to) pairs. */
+  copyBlocks(pairs: readonly number[]): void {
+    if (pairs.length > 0) this.#cache?.copyBlocks(Int32Array.from(pairs))
   }
 
   /**
-   * Samples up to `count` tokens, each after the one before it, when all of `ids` but the last have been fed. The same
-   * tokens as that many calls of `sample`; at most `lookahead` of them, without coming back in between.
-   *
-   * @throws {AbortError} when the flag is raised
+   * Runs a step that samples, `rows` being how its rows' tokens are chosen (one, unused, where no chunk wants any). The
+   * result is valid until the next step; undefined when the flag was raised on the way.
    */
-  async sampleAhead(
-    ids: ArrayLike<number>,
+  sample(step: Step, rows: readonly SampledRow[], flag: Int32Array | null): SampledRows | undefined {
+    const controlled = rows.some(({ controls }) => controls !== null)
+    const tables = controlled ? this.#sampling.fillControlled(rows) : this.#sampling.fill(rows)
+    const inputs = { ...this.#tables.fill(step), ...tables }
+    const { ids, logprobs, topIds, topLogprobs } = this.#outputs
+    const outputs: SampledRows = controlled ? { ids, logprobs, topIds, topLogprobs } : { ids, logprobs }
+    const program = this.#program(controlled ? 'controlled' : 'sample')
+    return program.run(inputs, { ...outputs }, flag) ? outputs : undefined
+  }
+
+  /**
+   * Runs up to `count` steps of sequences that each feed one token and sample the next, for which they have blocks. The
+   * tokens are those of that many calls of `sample`, (steps, S); undefined when the flag was raised on the way.
+   */
+  sampleAhead(
+    step: Step,
+    rows: readonly SampledRow[],
     count: number,
-    sampling: SamplingOptions,
-    flag: Int32Array,
-  ): Promise<Sampled[]> {
-    const room = this.#setup.contextLength - ids.length + 1
-    const steps = Math.min(count, this.#setup.lookahead, room)
-    if (steps <= 1) return [await this.sample(ids, ids.length - 1, sampling, flag)]
-    const program = this.#program('sample')
-    this.#setSampling(sampling, ids.length)
-    const inputs = this.#tables.inputs
-    this.#tables.fill(ids, ids.length - 1, 1, false)
-    Object.assign(inputs, this.#sampling)
-    const outputs = { ids: new Int32Array(steps), logprobs: new Float32Array(steps) }
-    if (program.runAhead(inputs, steps, outputs, flag) < steps) throw new AbortError('generate: aborted')
-    await yieldToMessages()
-    return Array.from(outputs.ids, (id, i) => ({ id, logprob: outputs.logprobs[i] as number }))
-  }
-
-  /** The distribution of the token after `ids`, (vocabSize,). */
-  async probabilities(ids: ArrayLike<number>, flag: Int32Array): Promise<Float32Array> {
-    const program = this.#program('probabilities')
-    const probabilities = new Float32Array(this.#setup.vocabSize)
-    for (let at = 0; at < ids.length; ) {
-      at += this.#tables.fill(ids, at, prefillTokens, false)
-      if (!program.run(this.#tables.inputs, { probabilities }, flag))
-        throw new AbortError('nextTokens: aborted')
-      await yieldToMessages()
+    flag: Int32Array | null,
+  ): SampledRows | undefined {
+    const size = count * rows.length
+    const outputs = { ids: new Int32Array(size).fill(-1), logprobs: new Float32Array(size).fill(Number.NaN) }
+    const inputs = { ...this.#tables.fill(step), ...this.#sampling.fill(rows) }
+    const done = this.#program('sample').runAhead(inputs, count, outputs, flag)
+    if (done === 0) return undefined
+    return {
+      ids: outputs.ids.subarray(0, done * rows.length),
+      logprobs: outputs.logprobs.subarray(0, done * rows.length),
     }
-    return probabilities
   }
 
-  /** The logits after every token, (ids.length, vocabSize). */
-  async logits(ids: ArrayLike<number>, flag: Int32Array): Promise<Float32Array> {
-    const program = this.#program('logits')
-    const V = this.#setup.vocabSize
-    const all = new Float32Array(ids.length * V)
-    for (let at = 0; at < ids.length; ) {
-      const from = at
-      at += this.#tables.fill(ids, at, logitsTokens, true)
-      const logits = all.subarray(from * V, at * V)
-      if (!program.run(this.#tables.inputs, { logits }, flag)) throw new AbortError('logits: aborted')
-      await yieldToMessages()
+  /** Runs a step of another kind; its rows, one after another. Undefined when the flag was raised on the way. */
+  compute(step: Step, flag: Int32Array | null): Float32Array | undefined {
+    const { kind, chunks } = step
+    if (kind === 'sample') throw new KvasirError('ERR_INTERNAL', 'runner: a step that samples has no rows')
+    const rows = Math.max(
+      1,
+      chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
+    )
+    const result = new Float32Array(rows * this.#widthOf(kind))
+    return this.#program(kind).run(this.#tables.fill(step), { [kind]: result }, flag) ? result : undefined
+  }
+
+  #widthOf(kind: StepKind): number {
+    return kind === 'hidden' ? this.hiddenSize : this.#setup.vocabSize
+  }
+
+  /** Channels of what the head reads. */
+  get hiddenSize(): number {
+    if (this.#hiddenSize === undefined) {
+      const { values, outputs } = withHidden(this.#setup.graph)
+      this.#hiddenSize = values[outputs.hidden!]!.shape[1] as number
     }
-    return all
+    return this.#hiddenSize
   }
 
-  #setSampling({ temperature, topK, topP, minP, seed }: SamplingOptions, position: number): void {
-    const tables = this.#sampling
-    tables.temperature!.fill(temperature)
-    tables.topK!.fill(topK)
-    tables.topP!.fill(topP)
-    tables.minP!.fill(minP)
-    tables.seed!.set(seed)
-    tables.counter!.fill(position)
-  }
-
-  #program(kind: 'sample' | 'probabilities' | 'logits'): Program {
-    const known = this.#programs.get(kind)
+  #program(name: ProgramName): Program {
+    const known = this.#programs.get(name)
     if (known) return known
     const { graph, layout } = this.#setup
-    const tail = { sample: withSampling, probabilities: withProbabilities, logits: (g: Graph) => g }[kind]
-    const program = this.#compile(optimize(tail(graph), layout), kind === 'logits' ? logitsTokens : 1)
-    this.#programs.set(kind, program)
+    const options = { ...layout, weightsLike: this.#prepared }
+    const program = this.#compile(name, optimize(tails[name](graph), options))
+    this.#programs.set(name, program)
     return program
   }
 
-  #compile(optimized: Graph, rows: number): Program {
-    const { backend, store, contextLength } = this.#setup
-    const limits = stepLimits(contextLength, rows)
-    return new (addon().Program)(backend, store, this.#cache, toNativeProgram(optimized), limits)
+  #compile(name: ProgramName, optimized: Graph): Program {
+    const { backend, store, contextLength, limits, vocabSize } = this.#setup
+    const kind = name === 'controlled' ? 'sample' : name
+    const all = stepLimits(contextLength, limits, kind)
+    if (name === 'controlled') {
+      all.maxMasks = limits.rows
+      all.maxEdits = Math.min(limits.rows * Math.min(vocabSize, contextLength + mostBiases), mostEdits)
+    }
+    return new (addon().Program)(backend, store, this.#cache, toNativeProgram(optimized), all)
   }
 }
 
-export { greedy }
+/** Edits of the logits in one step. */
+const mostEdits = 2 ** 20
 
-/** Lets messages in, and termination: a bare loop of native calls could not be ended from outside. */
-function yieldToMessages(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+const tails: Record<ProgramName, (graph: Graph) => Graph> = {
+  sample: withSampling,
+  controlled: (graph) => withControlledSampling(graph, { most: maxTop }),
+  logits: (graph) => graph,
+  probabilities: withProbabilities,
+  hidden: withHidden,
 }

@@ -12,35 +12,28 @@ import type { Backend } from '../native/addon.js'
 import { addon } from '../native/addon.js'
 import type { Tokenizer } from '../tokenizer/index.js'
 import { attentionLayers } from './attention-layers.js'
+import { BlockPool } from './block-pool.js'
+import { constraintCompiler } from './constraint-compiler.js'
 import type { DevicePlan } from './device.js'
 import { checkFits, devicePlans, planMemory, shortage } from './device.js'
 import { packError } from './error-transfer.js'
-import type { GenerationContext } from './generation.js'
-import { generate, promptIds } from './generation.js'
-import type {
-  EngineSetup,
-  FromWorker,
-  MemoryPlan,
-  NextToken,
-  Piece,
-  Request,
-  Results,
-  ToWorker,
-} from './messages.js'
-import { ModelRunner, stepLimits } from './model-runner.js'
+import type { EngineSetup, FromWorker, MemoryPlan, ToWorker } from './messages.js'
+import type { RunnerLimits } from './model-runner.js'
+import { ModelRunner, rowsOf } from './model-runner.js'
+import { Serving } from './serving.js'
+import { StatsCounter } from './stats.js'
 
-// The engine's thread: loads the model, then serves requests one after another. Native steps block this thread and
-// never the caller's.
+// The engine's thread: loads the model, then serves requests. Native steps block this thread and never the caller's.
 
-/** Pieces are posted at most this often: a small model makes many thousand a second. */
-const postIntervalMs = 4
 const progressIntervalMs = 50
+/** Rows of a step beside one a sequence: of tokens that are verified, and of a prompt's own log probabilities. */
+const spareRows = 128
 
 const port = parentPort!
 const post = (message: FromWorker, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer)
 
 interface Loaded {
-  context: GenerationContext
+  serving: Serving
   dispose(): void
 }
 
@@ -66,9 +59,12 @@ interface OpenDevice {
   memory: MemoryPlan
 }
 
+function runnerLimits({ stepTokens, maxSequences }: EngineSetup): RunnerLimits {
+  return { tokens: stepTokens, sequences: maxSequences, rows: maxSequences + spareRows }
+}
+
 /** The first device that has room for the model. */
 function openDevice(setup: EngineSetup, storedTypes: (parameter: string) => DType): OpenDevice {
-  const layers = attentionLayers(setup.graph)
   const plans = devicePlans(setup, storedTypes)
   let reason = ''
   for (const [i, plan] of plans.entries()) {
@@ -76,8 +72,7 @@ function openDevice(setup: EngineSetup, storedTypes: (parameter: string) => DTyp
     try {
       const backend = new (addon().Backend)(plan.backend)
       const program = optimize(withSampling(setup.graph), plan.options)
-      const limits = stepLimits(setup.contextLength)
-      const memory = planMemory(plan, backend, program, limits, layers)
+      const memory = planMemory(plan, backend, program, setup, runnerLimits(setup))
       memory.reason ||= reason
       if (last || memory.fits) return { plan: { ...plan, reason: memory.reason }, backend, program, memory }
       reason = shortage(memory, backend)
@@ -97,9 +92,10 @@ function prepare(
   tensors: ReadonlyMap<string, MatchedTensor>,
   { tokenizer, chatTemplates }: { tokenizer: Tokenizer | null; chatTemplates: Record<string, string> },
 ): Loaded {
-  const { graph, vocabSize, contextLength, eosIds } = setup
+  const { graph, vocabSize, contextLength, eosIds, stop } = setup
   if (plan.kind === 'cuda') checkFits(memory, backend)
   const store = declareWeights(program, backend)
+  const limits = runnerLimits(setup)
   const runner = new ModelRunner({
     backend,
     store,
@@ -109,11 +105,12 @@ function prepare(
     vocabSize,
     contextLength,
     cacheDtype: plan.cacheDtype,
-    lookahead: plan.lookahead,
+    numBlocks: memory.cacheBlocks,
+    limits,
   })
   runner.prepare(program)
   const onProgress = throttledProgress()
-  if (!loadWeights(store, program, tensors, { backend, abort: setup.stop, onProgress }))
+  if (!loadWeights(store, program, tensors, { backend, abort: stop, onProgress }))
     throw new AbortError('loadModel: aborted')
   post({
     type: 'ready',
@@ -131,8 +128,35 @@ function prepare(
       chatTemplates,
     },
   })
+  const serving = new Serving({
+    runner,
+    context: {
+      tokenizer,
+      vocabSize,
+      contextLength,
+      eosIds: new Set(eosIds),
+      pool: new BlockPool(memory.cacheBlocks),
+      stats: new StatsCounter(),
+      compileConstraint: constraintCompiler(tokenizer, vocabSize),
+      copyBlocks: (pairs) => runner.copyBlocks(pairs),
+    },
+    limits: {
+      tokens: limits.tokens,
+      promptTokens: setup.promptTokens,
+      sequences: limits.sequences,
+      rows: {
+        sample: rowsOf('sample', limits),
+        logits: rowsOf('logits', limits),
+        probabilities: rowsOf('probabilities', limits),
+        hidden: rowsOf('hidden', limits),
+      },
+    },
+    lookahead: plan.lookahead,
+    stop,
+    post,
+  })
   return {
-    context: { runner, tokenizer, vocabSize, contextLength, eosIds: new Set(eosIds) },
+    serving,
     dispose() {
       runner.dispose()
       store.dispose()
@@ -164,90 +188,16 @@ function throttledProgress(): (loadedBytes: number, totalBytes: number) => void 
   }
 }
 
-/** Collects a request's pieces and posts them in batches; the first one at once. */
-class PieceSender {
-  readonly #id: number
-  #pieces: Piece[] = []
-  #postedAt = 0
-
-  constructor(id: number) {
-    this.#id = id
-  }
-
-  push(piece: Piece): void {
-    this.#pieces.push(piece)
-    if (performance.now() - this.#postedAt >= postIntervalMs) this.flush()
-  }
-
-  flush(): void {
-    if (this.#pieces.length === 0) return
-    post({ type: 'pieces', id: this.#id, pieces: this.#pieces })
-    this.#pieces = []
-    this.#postedAt = performance.now()
-  }
-}
-
-async function handle(
-  request: Request,
-  context: GenerationContext,
-  arrivedAt: number,
-): Promise<Results[keyof Results]> {
-  switch (request.type) {
-    case 'generate': {
-      const sender = new PieceSender(request.id)
-      try {
-        return await generate(request, context, arrivedAt, (piece) => sender.push(piece))
-      } finally {
-        sender.flush()
-      }
-    }
-    case 'nextTokens': {
-      const ids = promptIds('nextTokens', request.prompt, context)
-      return mostProbable(await context.runner.probabilities(ids, request.flag), request.top, context)
-    }
-    case 'logits': {
-      const ids = promptIds('logits', request.prompt, context)
-      const data = await context.runner.logits(ids, request.flag)
-      return { data, shape: [ids.length, context.vocabSize] }
-    }
-    case 'tokenize':
-      return requireTokenizer(context).encode(request.text, { addSpecialTokens: request.addSpecialTokens })
-    case 'detokenize':
-      return requireTokenizer(context).decode(request.ids)
-  }
-}
-
-function requireTokenizer({ tokenizer }: GenerationContext) {
-  if (!tokenizer)
-    throw Object.assign(new TypeError('tokenizer: the model has none'), { code: 'ERR_UNSUPPORTED' })
-  return tokenizer
-}
-
-/** The `top` largest entries in descending order, the lower id first among equals. */
-function mostProbable(
-  probabilities: Float32Array,
-  top: number,
-  { tokenizer }: GenerationContext,
-): NextToken[] {
-  const order = Array.from(probabilities.keys())
-  order.sort((a, b) => probabilities[b]! - probabilities[a]! || a - b)
-  return order.slice(0, top).map((id) => {
-    const probability = probabilities[id]!
-    return { id, text: tokenizer?.display(id) ?? '', probability, logprob: Math.log(probability) }
-  })
-}
-
-/** Serves requests in the order they came, each to its end. */
 async function serve(setup: EngineSetup): Promise<void> {
-  const queue: { request: Request; arrivedAt: number }[] = []
-  let wake = () => {}
-  let disposed = false
-  port.on('message', (message: ToWorker) => {
-    if (message.type === 'dispose') disposed = true
-    else queue.push({ request: message, arrivedAt: performance.now() })
-    wake()
-  })
-  let model: Loaded
+  let model: Loaded | undefined
+  const early: ToWorker[] = []
+  const receive = (message: ToWorker) => {
+    if (!model) early.push(message)
+    else if (message.type === 'dispose') model.serving.dispose()
+    else if (message.type === 'wake') model.serving.wake()
+    else model.serving.receive(message)
+  }
+  port.on('message', receive)
   try {
     if (setup.planOnly) {
       post({ type: 'planned', plan: await plan(setup) })
@@ -260,30 +210,10 @@ async function serve(setup: EngineSetup): Promise<void> {
     port.close()
     return
   }
-  while (!disposed) {
-    const next = queue.shift()
-    if (!next) {
-      await new Promise<void>((resolve) => {
-        wake = resolve
-      })
-      continue
-    }
-    await answer(next.request, model.context, next.arrivedAt)
-  }
+  for (const message of early) receive(message)
+  await model.serving.run()
   model.dispose()
   port.close()
-}
-
-async function answer(request: Request, context: GenerationContext, arrivedAt: number): Promise<void> {
-  try {
-    if (Atomics.load(request.flag, 0) !== 0) throw new AbortError(`${request.type}: aborted`)
-    const result = await handle(request, context, arrivedAt)
-    const transfer =
-      request.type === 'logits' ? [(result as Results['logits']).data.buffer as ArrayBuffer] : []
-    post({ type: 'result', id: request.id, result }, transfer)
-  } catch (error) {
-    post({ type: 'error', id: request.id, error: packError(error) })
-  }
 }
 
 // Not awaited: messages are delivered only once this module has been evaluated.

@@ -129,6 +129,8 @@ export interface WeightStore {
 
 export interface KvCache {
   readonly bytes: number
+  /** Copies whole blocks of every layer: pairs of (from, to), `to` being another one. */
+  copyBlocks(pairs: Int32Array): void
   dispose(): void
 }
 
@@ -137,6 +139,9 @@ export interface StepLimits {
   maxRows: number
   maxSequences: number
   maxBlocks: number
+  /** Edits and masks of a step's logits; 0 by default. */
+  maxEdits?: number
+  maxMasks?: number
 }
 
 export interface Program {

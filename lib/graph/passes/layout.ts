@@ -12,6 +12,8 @@ export interface LayoutOptions {
   floatType?: FloatType
   /** How the device wants the matrices of linear layers: in panels (the CPU, the default) or in tiles (CUDA). */
   matrixLayout?: Exclude<WeightLayout, 'rows'>
+  /** A graph of the same model whose weights have their places already: these lie alike. */
+  weightsLike?: Graph
 }
 
 /**
@@ -25,8 +27,14 @@ export function layout(graph: Graph, options: LayoutOptions = {}): Graph {
   const editor = new GraphEditor(graph)
   const linears = readers(graph, 'linear')
   const embeddings = readers(graph, 'embedding')
-  for (const { id, kind, parts = [] } of editor.values()) {
+  const known = new Map(options.weightsLike?.values.map((value) => [value.name, value]))
+  for (const { id, kind, name, parts = [] } of editor.values()) {
     if (kind !== 'weight') continue
+    const like = known.get(name)
+    if (like?.kind === 'weight' && like.layout) {
+      editor.changeValue(id, { layout: like.layout, dtype: like.dtype })
+      continue
+    }
     const parameters = parts.map((part) => part.parameter)
     const linear = linears.get(id)
     const embedding = embeddings.get(id)

@@ -1,0 +1,20 @@
+import type { Tokenizer } from '../tokenizer/index.js'
+import { StopMatcher } from './stop-matcher.js'
+
+/** Turns generated ids into text that is certain: whole characters, and no part of a stop string. */
+export class GeneratedText {
+  readonly #stops: StopMatcher
+  readonly #decoder: ReturnType<Tokenizer['streamDecoder']> | undefined
+
+  constructor(stops: string[], tokenizer: Tokenizer | null, promptIds: number[]) {
+    this.#stops = new StopMatcher(stops)
+    this.#decoder = tokenizer?.streamDecoder({ after: promptIds })
+  }
+
+  /** The text that `id` makes certain; with the last id, all that was held back. */
+  push(id: number, last: boolean): { text: string; stopped: boolean } {
+    const decoded = this.#decoder?.push(id) ?? ''
+    const { text, stopped } = this.#stops.push(last ? decoded + (this.#decoder?.flush() ?? '') : decoded)
+    return { text: last && !stopped ? text + this.#stops.flush() : text, stopped }
+  }
+}

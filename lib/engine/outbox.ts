@@ -1,0 +1,47 @@
+import type { FromWorker, Piece } from './messages.js'
+
+/** Pieces are posted at most this often: a small model makes many thousand a second. */
+const postIntervalMs = 4
+
+/** Collects what goes to the caller's thread: pieces of all texts in one message, answers after their pieces. */
+export class Outbox {
+  readonly #post: (message: FromWorker, transfer?: ArrayBuffer[]) => void
+  readonly #begun = new Set<number>()
+  #pieces = new Map<number, Piece[]>()
+  #postedAt = 0
+  #urgent = false
+
+  constructor(post: (message: FromWorker, transfer?: ArrayBuffer[]) => void) {
+    this.#post = post
+  }
+
+  /** A request's piece. The first one goes with the next step's end. */
+  push(id: number, piece: Piece): void {
+    const pieces = this.#pieces.get(id)
+    if (pieces) pieces.push(piece)
+    else this.#pieces.set(id, [piece])
+    if (this.#begun.has(id)) return
+    this.#begun.add(id)
+    this.#urgent = true
+  }
+
+  /** A request's last message. */
+  answer(message: Extract<FromWorker, { type: 'result' | 'error' }>, transfer?: ArrayBuffer[]): void {
+    if (this.#pieces.has(message.id)) this.flush()
+    this.#begun.delete(message.id)
+    this.#post(message, transfer)
+  }
+
+  /** Posts the pieces if it is time. */
+  flushDue(): void {
+    if (this.#urgent || performance.now() - this.#postedAt >= postIntervalMs) this.flush()
+  }
+
+  flush(): void {
+    if (this.#pieces.size === 0) return
+    this.#post({ type: 'pieces', batches: Array.from(this.#pieces, ([id, pieces]) => ({ id, pieces })) })
+    this.#pieces = new Map()
+    this.#postedAt = performance.now()
+    this.#urgent = false
+  }
+}

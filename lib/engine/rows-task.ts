@@ -1,0 +1,52 @@
+import type { BlockPool } from './block-pool.js'
+import type { Chunk, StepKind, Task } from './scheduler.js'
+import type { Sequence } from './sequence.js'
+
+/** What a task gets rows of, instead of tokens. */
+export type RowsKind = Exclude<StepKind, 'sample'>
+
+export interface RowsOptions {
+  kind: RowsKind
+  /** Whether every token's row is wanted, or the last one's alone. */
+  everyRow: boolean
+  /** Takes each row that was wanted, of the token at `position`; the array is valid during the call. */
+  onRow(row: Float32Array, position: number): void
+}
+
+/** A sequence of which rows of results are wanted. */
+export class RowsTask implements Task {
+  readonly sequence: Sequence
+  readonly priority = 0
+  readonly #options: RowsOptions
+
+  constructor(sequence: Sequence, options: RowsOptions) {
+    this.sequence = sequence
+    this.#options = options
+  }
+
+  get kind(): RowsKind {
+    return this.#options.kind
+  }
+
+  get waits(): boolean {
+    return this.sequence.pending === 0
+  }
+
+  drafts(): readonly number[] {
+    return []
+  }
+
+  rows(count: number): number {
+    if (this.#options.everyRow) return count
+    return count === this.sequence.pending ? 1 : 0
+  }
+
+  /** Takes a chunk's rows, one after another in `rows`. */
+  take(chunk: Chunk, rows: Float32Array, pool: BlockPool): void {
+    const end = this.sequence.computed + chunk.count
+    const width = rows.length / Math.max(1, chunk.rows)
+    for (let i = 0; i < chunk.rows; i++)
+      this.#options.onRow(rows.subarray(i * width, (i + 1) * width), end - chunk.rows + i)
+    this.sequence.commit(end, pool)
+  }
+}

@@ -1,0 +1,389 @@
+import { AbortError } from '../errors.js'
+import type { Continuation } from './continuation.js'
+import { Embedding } from './embedding.js'
+import { packError } from './error-transfer.js'
+import type { ModelContext } from './generation.js'
+import { Generation, promptIds } from './generation.js'
+import { KeptSequences } from './kept-sequences.js'
+import type { FromWorker, NextToken, Request, Results, Stats } from './messages.js'
+import { flags } from './messages.js'
+import type { ModelRunner } from './model-runner.js'
+import { Outbox } from './outbox.js'
+import { RowsTask } from './rows-task.js'
+import type { SampledRow } from './sampling-tables.js'
+import type { Chunk, SchedulerLimits, Step } from './scheduler.js'
+import { Scheduler } from './scheduler.js'
+import { Sequence } from './sequence.js'
+
+type AnyTask = Continuation | RowsTask
+
+/** A request under way: what runs for it, and what it ends with, once that is there. */
+interface Work {
+  readonly request: Request
+  readonly tasks: AnyTask[]
+  answer(): Results[keyof Results] | undefined
+}
+
+export interface ServingSetup {
+  runner: ModelRunner
+  context: ModelContext
+  limits: SchedulerLimits
+  /** Steps that decoding may run ahead of what the callers have seen. */
+  lookahead: number
+  /** Raised when everything is to end. */
+  stop: Int32Array
+  post(message: FromWorker, transfer?: ArrayBuffer[]): void
+}
+
+/** Arrivals are looked at for so long between two steps: a text of a megabyte takes half a second to split. */
+const arrivalMs = 5
+
+/** Serves requests, many at once: one step after another, each with whatever is to be done. */
+export class Serving {
+  readonly #setup: ServingSetup
+  readonly #scheduler: Scheduler<AnyTask>
+  readonly #kept: KeptSequences
+  readonly #outbox: Outbox
+  readonly #works = new Map<number, Work>()
+  readonly #ofTask = new Map<AnyTask, Work>()
+  readonly #arrivals: { request: Request; arrivedAt: number }[] = []
+  #wake = () => {}
+  #disposed = false
+
+  constructor(setup: ServingSetup) {
+    this.#setup = setup
+    this.#scheduler = new Scheduler(setup.context.pool, setup.limits)
+    this.#kept = new KeptSequences(setup.context, this.#scheduler)
+    this.#outbox = new Outbox(setup.post)
+  }
+
+  receive(request: Request): void {
+    this.#arrivals.push({ request, arrivedAt: performance.now() })
+    this.#wake()
+  }
+
+  /** Something has changed: a flag, or that all is to end. */
+  wake(): void {
+    this.#wake()
+  }
+
+  dispose(): void {
+    this.#disposed = true
+    this.#wake()
+  }
+
+  /** Runs until `dispose`. Between steps control goes back to the event loop. */
+  async run(): Promise<void> {
+    while (!this.#disposed) {
+      if (!this.#step()) await this.#somethingNew()
+      else await nextTurn()
+    }
+  }
+
+  /** False where there was nothing to do. */
+  #step(): boolean {
+    const startedAt = performance.now()
+    this.#beginArrivals(startedAt + arrivalMs)
+    this.#dropAborted()
+    const step = this.#scheduler.plan()
+    if (!step) {
+      this.#outbox.flush()
+      return this.#arrivals.length > 0
+    }
+    const nativeMs = this.#runStep(step)
+    this.#outbox.flushDue()
+    this.#setup.context.stats.step(nativeMs, performance.now() - startedAt - nativeMs)
+    return true
+  }
+
+  #somethingNew(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+      if (this.#arrivals.length > 0 || this.#disposed) resolve()
+    })
+  }
+
+  #beginArrivals(until: number): void {
+    do {
+      const arrival = this.#arrivals.shift()
+      if (!arrival) return
+      const { request, arrivedAt } = arrival
+      try {
+        if (isStopped(request)) throw new AbortError(`${request.type}: aborted`)
+        this.#begin(request, arrivedAt)
+      } catch (error) {
+        this.#fail(request, error)
+      }
+    } while (performance.now() < until)
+  }
+
+  #begin(request: Request, arrivedAt: number): void {
+    const work = this.#workFor(request, arrivedAt)
+    this.#works.set(request.id, work)
+    for (const task of work.tasks) this.#addTask(task, work)
+    this.#settleIfDone(work)
+  }
+
+  #addTask(task: AnyTask, work: Work): void {
+    this.#ofTask.set(task, work)
+    if (work.request.type !== 'sequence') this.#scheduler.add(task) // kept ones are there already
+  }
+
+  #workFor(request: Request, arrivedAt: number): Work {
+    const { context } = this.#setup
+    switch (request.type) {
+      case 'generate': {
+        const emit = (piece: Parameters<Outbox['push']>[1]) => this.#outbox.push(request.id, piece)
+        const generation = new Generation(request, context, { arrivedAt, emit })
+        const answer = () => (generation.finished ? generation.result() : undefined)
+        generation.begin()
+        return { request, tasks: generation.continuations, answer }
+      }
+      case 'nextTokens':
+        return this.#nextTokens(request)
+      case 'logits':
+        return this.#logits(request)
+      case 'embed': {
+        const embedding = new Embedding(request, context, this.#setup.runner.hiddenSize)
+        return { request, tasks: embedding.tasks, answer: () => embedding.result() }
+      }
+      case 'sequence': {
+        const { task, answer } = this.#kept.begin(request)
+        return {
+          request,
+          tasks: task ? [task] : [],
+          answer: () => (!task || task.waits ? answer() : undefined),
+        }
+      }
+      case 'stats':
+        return { request, tasks: [], answer: () => this.#stats() }
+      case 'tokenize': {
+        const ids = requireTokenizer(context).encode(request.text, {
+          addSpecialTokens: request.addSpecialTokens,
+        })
+        return { request, tasks: [], answer: () => ids }
+      }
+      case 'detokenize': {
+        const text = requireTokenizer(context).decode(request.ids)
+        return { request, tasks: [], answer: () => text }
+      }
+    }
+  }
+
+  #nextTokens(request: Extract<Request, { type: 'nextTokens' }>): Work {
+    const { context } = this.#setup
+    let best: NextToken[] | undefined
+    const task = new RowsTask(new Sequence(promptIds('nextTokens', request.prompt, context)), {
+      kind: 'probabilities',
+      everyRow: false,
+      onRow: (row) => {
+        best = mostProbable(row, request.top, context)
+      },
+    })
+    return { request, tasks: [task], answer: () => best }
+  }
+
+  #logits(request: Extract<Request, { type: 'logits' }>): Work {
+    const { context } = this.#setup
+    const { vocabSize: V } = context
+    const ids = promptIds('logits', request.prompt, context)
+    const data = new Float32Array(ids.length * V)
+    const task = new RowsTask(new Sequence(ids, { reusesPrefix: false }), {
+      kind: 'logits',
+      everyRow: true,
+      onRow: (row, position) => data.set(row, position * V),
+    })
+    return {
+      request,
+      tasks: [task],
+      answer: () => (task.waits ? { data, shape: [ids.length, V] } : undefined),
+    }
+  }
+
+  /** Ends the work of those that nobody waits for any more; their blocks are free for the step to come. */
+  #dropAborted(): void {
+    for (const work of this.#works.values())
+      if (isStopped(work.request)) this.#fail(work.request, new AbortError(`${work.request.type}: aborted`))
+  }
+
+  /** Milliseconds that native code took. */
+  #runStep(step: Step<AnyTask>): number {
+    const startedAt = performance.now()
+    let endedAt = startedAt
+    try {
+      const take = step.kind === 'sample' ? this.#sample(step) : this.#compute(step)
+      endedAt = performance.now()
+      take?.()
+    } catch (error) {
+      for (const { task } of step.chunks) this.#failTask(task, error)
+    }
+    return endedAt - startedAt
+  }
+
+  /** Runs a step that samples; gives what takes its results. */
+  #sample(step: Step<AnyTask>): (() => void) | undefined {
+    const { runner } = this.#setup
+    const chunks = step.chunks as readonly Chunk<Continuation>[]
+    const rows = chunks.flatMap((chunk) => (chunk.rows > 0 ? chunk.task.choices(chunk) : []))
+    if (rows.length === 0) rows.push(unusedRow)
+    const ahead = this.#stepsAhead(chunks)
+    const flag = this.#flagOf(step)
+    const sampled = ahead > 1 ? runner.sampleAhead(step, rows, ahead, flag) : runner.sample(step, rows, flag)
+    if (!sampled) return undefined
+    return () => {
+      let row = 0
+      for (const chunk of chunks) {
+        const first = row
+        row += chunk.rows
+        this.#guarded(chunk.task, () => {
+          if (ahead > 1) chunk.task.takeAhead(sampled, first, chunks.length)
+          else chunk.task.take(chunk, sampled, first)
+          this.#afterTokens(chunk.task)
+        })
+      }
+    }
+  }
+
+  #afterTokens(task: Continuation): void {
+    const work = this.#ofTask.get(task)!
+    for (const other of task.generation.begunBy(task)) this.#addTask(other, work)
+    if (task.finishReason) this.#scheduler.remove(task)
+    this.#settleIfDone(work)
+  }
+
+  /** How many steps to run at once: more than one where every sequence feeds a token and nobody waits to come in. */
+  #stepsAhead(chunks: readonly Chunk<Continuation>[]): number {
+    const { lookahead, context } = this.#setup
+    if (lookahead === 1 || this.#scheduler.waiting > 0 || this.#arrivals.length > 0) return 1
+    if (chunks.some(({ count, drafts, rows }) => count !== 1 || drafts.length > 0 || rows !== 1)) return 1
+    const steps = Math.min(lookahead, ...chunks.map(({ task }) => task.mostAhead))
+    const reserved = chunks.every(({ task: { sequence } }) =>
+      sequence.reserve(sequence.ids.length + steps - 1, context.pool),
+    )
+    return reserved ? Math.max(1, steps) : 1
+  }
+
+  #compute(step: Step<AnyTask>): (() => void) | undefined {
+    const { runner, context } = this.#setup
+    const chunks = step.chunks as readonly Chunk<RowsTask>[]
+    const rows = runner.compute(step, this.#flagOf(step))
+    if (!rows) return undefined
+    const count = Math.max(
+      1,
+      chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
+    )
+    const width = rows.length / count
+    return () => {
+      let row = 0
+      for (const chunk of chunks) {
+        const own = rows.subarray(row * width, (row + chunk.rows) * width)
+        row += chunk.rows
+        context.stats.count('promptTokens', chunk.count)
+        this.#guarded(chunk.task, () => chunk.task.take(chunk, own, context.pool))
+        const work = this.#ofTask.get(chunk.task)
+        if (work) this.#settleIfDone(work)
+      }
+      this.#settleKept()
+    }
+  }
+
+  /** Several requests may wait for one kept sequence. */
+  #settleKept(): void {
+    for (const work of this.#works.values()) if (work.request.type === 'sequence') this.#settleIfDone(work)
+  }
+
+  /** The flag that may end the step half way: that of the request that most of it is for, or the engine's own. */
+  #flagOf({ chunks }: Step<AnyTask>): Int32Array {
+    const total = chunks.reduce((sum, { count }) => sum + count, 0)
+    const largest = chunks.find(({ count }) => 2 * count > total)
+    return (largest && this.#ofTask.get(largest.task)?.request.flag) ?? this.#setup.stop
+  }
+
+  /** What goes wrong with one task is not the others' concern. */
+  #guarded(task: AnyTask, body: () => void): void {
+    try {
+      body()
+    } catch (error) {
+      this.#failTask(task, error)
+    }
+  }
+
+  #failTask(task: AnyTask, error: unknown): void {
+    const work = this.#ofTask.get(task)
+    if (work) this.#fail(work.request, error)
+  }
+
+  #settleIfDone(work: Work): void {
+    const result = this.#works.has(work.request.id) ? work.answer() : undefined
+    if (result === undefined) return
+    this.#forget(work.request)
+    if (work.tasks.length > 0) this.#setup.context.stats.count('completed')
+    this.#outbox.answer({ type: 'result', id: work.request.id, result }, transferOf(result))
+  }
+
+  #fail(request: Request, error: unknown): void {
+    this.#forget(request)
+    this.#setup.context.stats.count(error instanceof AbortError ? 'aborted' : 'failed')
+    this.#outbox.answer({ type: 'error', id: request.id, error: packError(error) })
+  }
+
+  #forget(request: Request): void {
+    const work = this.#works.get(request.id)
+    this.#works.delete(request.id)
+    for (const task of work?.tasks ?? []) {
+      this.#ofTask.delete(task)
+      if (request.type !== 'sequence') this.#scheduler.remove(task)
+      else if (isStopped(request)) task.sequence.truncate(task.sequence.computed, this.#setup.context.pool)
+    }
+  }
+
+  #stats(): Stats {
+    const { context, runner } = this.#setup
+    const { pool } = context
+    return {
+      running: this.#scheduler.running,
+      waiting: this.#scheduler.waiting + this.#arrivals.length,
+      preemptions: this.#scheduler.preemptions,
+      cache: { ...pool.counts, bytes: runner.cacheBytes },
+      ...context.stats.read(),
+    }
+  }
+}
+
+/** A row is always computed; of a step in which nobody wants one it is not looked at. */
+const unusedRow: SampledRow = {
+  sampling: { temperature: 0, topK: 0, typicalP: 1, topP: 1, minP: 0, seed: [0, 0] },
+  position: 0,
+  controls: null,
+}
+
+function isStopped(request: Request): boolean {
+  return Atomics.load(request.flag, flags.stop) !== 0
+}
+
+/** Large results are handed over, not copied. */
+function transferOf(result: Results[keyof Results]): ArrayBuffer[] {
+  const data = (result as { data?: Float32Array }).data
+  return data ? [data.buffer as ArrayBuffer] : []
+}
+
+function requireTokenizer({ tokenizer }: ModelContext) {
+  if (!tokenizer)
+    throw Object.assign(new TypeError('tokenizer: the model has none'), { code: 'ERR_UNSUPPORTED' })
+  return tokenizer
+}
+
+/** The `top` largest entries in descending order, the lower id first among equals. */
+function mostProbable(probabilities: Float32Array, top: number, { tokenizer }: ModelContext): NextToken[] {
+  const order = Array.from(probabilities.keys())
+  order.sort((a, b) => probabilities[b]! - probabilities[a]! || a - b)
+  return order.slice(0, top).map((id) => {
+    const probability = probabilities[id]!
+    return { id, text: tokenizer?.display(id) ?? '', probability, logprob: Math.log(probability) }
+  })
+}
+
+/** Lets messages in, and termination: a bare loop of native calls could not be ended from outside. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
