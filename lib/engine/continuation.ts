@@ -5,23 +5,15 @@ import { drafterFor } from './drafter.js'
 import { seedWords } from './generate-options.js'
 import { GeneratedText } from './generated-text.js'
 import type { Generation } from './generation.js'
-import { LogitEdits } from './logit-edits.js'
-import type { Alternative, FinishReason, GenerateRequest, PromptToken, SamplingOptions } from './messages.js'
+import { editsFor, type LogitEdits } from './logit-edits.js'
+import type { Alternative, FinishReason, PromptToken, SamplingOptions } from './messages.js'
 import { flags } from './messages.js'
 import type { SampledRows } from './model-runner.js'
+import type { SampleTask } from './sample-task.js'
 import type { RowControls, SampledRow } from './sampling-tables.js'
 import { maxTop } from './sampling-tables.js'
-import type { Chunk, Task } from './scheduler.js'
+import type { Chunk } from './scheduler.js'
 import type { Sequence } from './sequence.js'
-
-/** A task whose rows choose tokens. */
-export interface SampleTask extends Task {
-  readonly kind: 'sample'
-  /** How the tokens of a chunk's rows are chosen, in their order. */
-  choices(chunk: Chunk): SampledRow[]
-  /** Takes what a chunk's rows sampled, which begin at row `first`. */
-  take(chunk: Chunk, sampled: SampledRows, first: number): void
-}
 
 /** One text that continues a request's prompt. */
 export class Continuation implements SampleTask {
@@ -53,7 +45,7 @@ export class Continuation implements SampleTask {
     this.#choice = choice
     this.#sampling = { ...request.sampling, seed: advanceSeed(request.sampling.seed, choice) }
     this.#text = new GeneratedText(request.stop, context.tokenizer, sequence.ids)
-    this.#edits = editsOf(request, sequence.ids)
+    this.#edits = editsFor(request, sequence.ids)
     this.#matcher = request.constraint && context.compileConstraint(request.constraint).start()
     this.#mask = this.#matcher ? new Int32Array(Math.ceil(context.vocabSize / 32)) : null
     this.promptTokens = request.promptTop === undefined || choice > 0 ? undefined : []
@@ -121,6 +113,10 @@ export class Continuation implements SampleTask {
     let computed = start + chunk.count
     if (row < first + chunk.rows) computed += this.#takeSampled(chunk, sampled, row)
     sequence.commit(computed, context.pool)
+  }
+
+  settle(): { begun: SampleTask[]; ended: SampleTask[] } {
+    return { begun: this.generation.begunBy(this), ended: this.finishReason ? [this] : [] }
   }
 
   /** Takes the steps that ran ahead: their rows, `stride` apart, from `first` on. */
@@ -259,12 +255,6 @@ export class Continuation implements SampleTask {
     }
     return new NumericError('generate: the logits hold NaN or infinity, or nothing finite')
   }
-}
-
-function editsOf({ penalties, logitBias }: GenerateRequest, prompt: readonly number[]): LogitEdits | null {
-  const { repetition, presence, frequency } = penalties
-  const none = repetition === 1 && presence === 0 && frequency === 0 && logitBias.length === 0
-  return none ? null : new LogitEdits(penalties, new Map(logitBias), prompt)
 }
 
 /** The seed of a request's i-th text. */

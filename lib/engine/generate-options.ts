@@ -101,6 +101,12 @@ export function generateRequest(
   checkBoolean(`${where}: ignoreEos`, options.ignoreEos)
   checkBoolean(`${where}: speculate`, options.speculate)
   const { n = 1, beams = 0 } = options
+  if (beams > 0 && (options.logprobs !== undefined || options.promptLogprobs !== undefined))
+    throw invalidValue(
+      `${where}: logprobs`,
+      'left out where beams are given',
+      options.logprobs ?? options.promptLogprobs,
+    )
   if (beams > 0 && n > beams) throw invalidValue(`${where}: n`, `at most beams (${beams})`, n)
   return {
     type: 'generate',

@@ -52,6 +52,16 @@ export function checkCache(where: string, tokens: number, { pool }: ModelContext
   )
 }
 
+/** The most tokens a text may have, its prompt's included: the last one needs no room in the cache. */
+export function mostTokens(
+  { maxTokens }: GenerateRequest,
+  promptLength: number,
+  { contextLength, pool }: ModelContext,
+): number {
+  const room = Math.min(contextLength, pool.size * blockTokens) + 1
+  return Math.min(promptLength + maxTokens, room)
+}
+
 function encode(where: string, text: string, { tokenizer }: ModelContext): number[] {
   if (!tokenizer)
     throw invalidValue(`${where}: prompt`, 'token ids, since the model has no tokenizer', 'text')
@@ -97,11 +107,9 @@ export class Generation {
     )
   }
 
-  /** The most tokens a text may have, its prompt's included: the last one needs no room in the cache. */
+  /** The most tokens a text may have, its prompt's included. */
   get mostTokens(): number {
-    const { contextLength, pool } = this.context
-    const room = Math.min(contextLength, pool.size * blockTokens) + 1
-    return Math.min(this.promptLength + this.request.maxTokens, room)
+    return mostTokens(this.request, this.promptLength, this.context)
   }
 
   /** Its first tokens were fed, of which `cached` were there already. */

@@ -91,3 +91,13 @@ export class LogitEdits {
     this.#counts = grown(new Int32Array(room), this.#counts)
   }
 }
+
+/** What a request changes logits by, if it does at all. */
+export function editsFor(
+  { penalties, logitBias }: { penalties: Penalties; logitBias: readonly [number, number][] },
+  prompt: readonly number[],
+): LogitEdits | null {
+  const { repetition, presence, frequency } = penalties
+  const none = repetition === 1 && presence === 0 && frequency === 0 && logitBias.length === 0
+  return none ? null : new LogitEdits(penalties, new Map(logitBias), prompt)
+}

@@ -1,5 +1,5 @@
 import { AbortError } from '../errors.js'
-import type { Continuation } from './continuation.js'
+import { BeamSearch } from './beam-search.js'
 import { Embedding } from './embedding.js'
 import { packError } from './error-transfer.js'
 import type { ModelContext } from './generation.js'
@@ -10,12 +10,13 @@ import { flags } from './messages.js'
 import type { ModelRunner } from './model-runner.js'
 import { Outbox } from './outbox.js'
 import { RowsTask } from './rows-task.js'
+import type { SampleTask } from './sample-task.js'
 import type { SampledRow } from './sampling-tables.js'
 import type { Chunk, SchedulerLimits, Step } from './scheduler.js'
 import { Scheduler } from './scheduler.js'
 import { Sequence } from './sequence.js'
 
-type AnyTask = Continuation | RowsTask
+type AnyTask = SampleTask | RowsTask
 
 /** A request under way: what runs for it, and what it ends with, once that is there. */
 interface Work {
@@ -129,11 +130,20 @@ export class Serving {
     if (work.request.type !== 'sequence') this.#scheduler.add(task) // kept ones are there already
   }
 
+  #removeTask(task: AnyTask): void {
+    this.#ofTask.delete(task)
+    this.#scheduler.remove(task)
+  }
+
   #workFor(request: Request, arrivedAt: number): Work {
     const { context } = this.#setup
     switch (request.type) {
       case 'generate': {
         const emit = (piece: Parameters<Outbox['push']>[1]) => this.#outbox.push(request.id, piece)
+        if (request.beams > 0) {
+          const search = new BeamSearch(request, context, { arrivedAt, emit })
+          return { request, tasks: search.tasks, answer: () => search.result() }
+        }
         const generation = new Generation(request, context, { arrivedAt, emit })
         const answer = () => (generation.finished ? generation.result() : undefined)
         generation.begin()
@@ -223,7 +233,7 @@ export class Serving {
   /** Runs a step that samples; gives what takes its results. */
   #sample(step: Step<AnyTask>): (() => void) | undefined {
     const { runner } = this.#setup
-    const chunks = step.chunks as readonly Chunk<Continuation>[]
+    const chunks = step.chunks as readonly Chunk<SampleTask>[]
     const rows = chunks.flatMap((chunk) => (chunk.rows > 0 ? chunk.task.choices(chunk) : []))
     if (rows.length === 0) rows.push(unusedRow)
     const ahead = this.#stepsAhead(chunks)
@@ -244,15 +254,16 @@ export class Serving {
     }
   }
 
-  #afterTokens(task: Continuation): void {
+  #afterTokens(task: SampleTask): void {
     const work = this.#ofTask.get(task)!
-    for (const other of task.generation.begunBy(task)) this.#addTask(other, work)
-    if (task.finishReason) this.#scheduler.remove(task)
+    const { begun, ended } = task.settle()
+    for (const other of begun) this.#addTask(other, work)
+    for (const other of ended) this.#removeTask(other)
     this.#settleIfDone(work)
   }
 
   /** How many steps to run at once: more than one where every sequence feeds a token and nobody waits to come in. */
-  #stepsAhead(chunks: readonly Chunk<Continuation>[]): number {
+  #stepsAhead(chunks: readonly Chunk<SampleTask>[]): number {
     const { lookahead, context } = this.#setup
     if (lookahead === 1 || this.#scheduler.waiting > 0 || this.#arrivals.length > 0) return 1
     if (chunks.some(({ count, drafts, rows }) => count !== 1 || drafts.length > 0 || rows !== 1)) return 1
