@@ -8,7 +8,8 @@ import { rootDir } from './shared.js'
 const typescriptFloors = [
   ['cli'],
   ['index'],
-  ['language-model', 'convert-model', 'sequence'],
+  ['language-model', 'convert-model'],
+  ['sequence'],
   ['engine'],
   ['checkpoint', 'models'],
   ['nn'],
