@@ -21,6 +21,7 @@ export {
   type Choice,
   type CompleteOptions,
   type Completion,
+  type Constraint,
   type EmbedOptions,
   estimateMemory,
   type FinishReason,

@@ -1,4 +1,5 @@
 import { readModelConfig } from './checkpoint/model-config.js'
+import type { Constraint } from './constraints/index.js'
 import { Deadline } from './engine/deadline.js'
 import { Engine, requestFlags } from './engine/engine.js'
 import type { CompleteOptions, GenerateOptions, RequestOptions } from './engine/generate-options.js'
@@ -37,6 +38,7 @@ import { createSequence, type Sequence } from './sequence.js'
 
 export type {
   CompleteOptions,
+  Constraint,
   FinishReason,
   GenerateOptions,
   MemoryPlan,
