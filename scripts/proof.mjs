@@ -15,8 +15,9 @@ const decides = {
     /^native\/.*\.cuh?$/,
     /^native\/(device\/cuda|types)\//,
     /^native\/backends\/cuda-(kernels|module)/,
-    /^scripts\/(check-cuda|test-vectors|write-vectors|emulated|compile|planted-bugs|gpu-check|gpu-results)/,
+    /^scripts\/(check-cuda|test-emulator|test-vectors|write-vectors|emulated|compile|planted-bugs|gpu-check|gpu-results)/,
     /^test\/cuda\/(conformance|emulator)\//,
+    /^test\/kernels\//,
   ],
   neon: [
     contracts,
