@@ -16,6 +16,11 @@ export type ErrorCode =
   | 'ERR_DISPOSED'
   | 'ERR_ABORTED'
   | 'ERR_DEADLINE'
+  | 'ERR_HUB_NOT_FOUND'
+  | 'ERR_HUB_ACCESS'
+  | 'ERR_HUB_BUSY'
+  | 'ERR_HUB_UNREACHABLE'
+  | 'ERR_HUB_FILE'
   | 'ERR_INTERNAL'
 
 /** Base of the library's own errors. */
@@ -108,6 +113,13 @@ export class ContextFullError extends KvasirError {
     super('ERR_CONTEXT_FULL', message, options)
   }
 }
+
+/**
+ * A model could not be had from the hub: it is not there (`ERR_HUB_NOT_FOUND`), may not be read (`ERR_HUB_ACCESS`), the hub
+ * wants to be left alone (`ERR_HUB_BUSY`), does not answer (`ERR_HUB_UNREACHABLE`), or sent something else than it promised
+ * (`ERR_HUB_FILE`).
+ */
+export class HubError extends KvasirError {}
 
 /** A value of the wrong kind: a `TypeError` with a `code`. */
 export function invalidType(where: string, expected: string, found: unknown): TypeError {

@@ -12,11 +12,13 @@ export {
   DisposedError,
   DTypeError,
   type ErrorCode,
+  HubError,
   KvasirError,
   NumericError,
   OutOfMemoryError,
   ShapeError,
 } from './errors.js'
+export { type PullOptions, type PullProgress, pull } from './hub/index.js'
 export {
   type Choice,
   type CompleteOptions,

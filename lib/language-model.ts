@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readModelConfig } from './checkpoint/model-config.js'
 import type { Constraint } from './constraints/index.js'
 import { Deadline } from './engine/deadline.js'
@@ -31,6 +32,7 @@ import type {
 import { cacheTypes, flags, weightTypes } from './engine/messages.js'
 import { PieceQueue } from './engine/piece-queue.js'
 import { CheckpointError, invalidType, invalidValue } from './errors.js'
+import { isHubName, type PullProgress, pull } from './hub/index.js'
 import { modelFor } from './models/registry.js'
 import { addon, cudaModule } from './native/addon.js'
 import { modelSpec, parameters, record } from './nn/index.js'
@@ -99,6 +101,10 @@ export interface LoadOptions {
   threads?: number
   /** Tokens a sequence may have, at most what the model was made for (the default). */
   contextLength?: number
+  /** Of a model on the hub: a GGUF file to take instead of safetensors. */
+  file?: string
+  /** Called while files come from the hub, at most every 50 ms. */
+  onDownload?: (progress: PullProgress) => void
   /** Called while weights are read, at most every 50 ms and at the end. */
   onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void
   /** Stops loading; the promise rejects with the signal's reason. */
@@ -135,9 +141,11 @@ export interface EmbedOptions extends RequestOptions {
 
 /**
  * Loads a model from a folder in Hugging Face layout: `config.json`, `model.safetensors` (or shards with an index),
- * and `tokenizer.json` where there is one; or from a GGUF file, the first part of it where it was split.
+ * and `tokenizer.json` where there is one; from a GGUF file, the first part of it where it was split; or from the hub.
  *
- * @param folder the folder, or the GGUF file
+ * @param folder the folder, the GGUF file, or `org/name` or `org/name@revision` on the hub, which is downloaded to the usual
+ *   cache folder where it is not there yet
+ * @throws {HubError} when a model on the hub cannot be had
  * @throws {CheckpointError} when a file is missing, malformed or does not fit the architecture
  * @throws {OutOfMemoryError} when weights, cache and activations do not fit into the device's memory
  * @throws {DeviceError} when `device: 'cuda'` is asked for and there is none, saying why
@@ -170,21 +178,22 @@ export async function estimateMemory(folder: string, options: LoadOptions = {}):
 /** What the engine needs to load a model, and its configuration. */
 async function modelSetup(
   where: string,
-  folder: string,
+  model: string,
   options: LoadOptions,
 ): Promise<{ setup: Omit<EngineSetup, 'stop'>; config: Record<string, unknown> }> {
-  if (typeof folder !== 'string') throw invalidType(`${where}: folder`, 'a string', folder)
+  if (typeof model !== 'string') throw invalidType(`${where}: folder`, 'a string', model)
   checkLoadOptions(where, options)
+  const folder = await modelPath(where, model, options)
   const { config, endTokens } = await readModelConfig(where, folder)
-  const model = modelFor(config)
-  const graph = record(model)
-  const { vocabSize, maxPositions } = modelSpec(model, graph)
+  const architecture = modelFor(config)
+  const graph = record(architecture)
+  const { vocabSize, maxPositions } = modelSpec(architecture, graph)
   const contextLength = Math.min(options.contextLength ?? maxPositions, maxPositions)
   const setup = {
     folder,
     graph,
-    parameters: parameters(model),
-    rules: model.checkpoint,
+    parameters: parameters(architecture),
+    rules: architecture.checkpoint,
     vocabSize,
     contextLength,
     eosIds: endTokenIds(endTokens, vocabSize),
@@ -205,6 +214,13 @@ async function modelSetup(
   return { setup, config }
 }
 
+/** What is there under that name comes first; a name such as `org/name` is else one on the hub. */
+async function modelPath(where: string, model: string, options: LoadOptions): Promise<string> {
+  if (!isHubName(model) || existsSync(model)) return model
+  const { file, onDownload, signal } = options
+  return pull(model, { file, onProgress: onDownload, signal }, where)
+}
+
 function checkLoadOptions(where: string, options: LoadOptions): void {
   checkOptions(where, options)
   checkChoice(`${where}: device`, options.device, ['auto', 'cpu', 'cuda'])
@@ -219,8 +235,12 @@ function checkLoadOptions(where: string, options: LoadOptions): void {
   checkInteger(`${where}: threads`, options.threads, 1, 1024)
   checkInteger(`${where}: contextLength`, options.contextLength, 1, 2 ** 20 * 32)
   checkSignal(`${where}: signal`, options.signal)
-  if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
-    throw invalidType(`${where}: onProgress`, 'a function', options.onProgress)
+  for (const name of ['onProgress', 'onDownload'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'function')
+      throw invalidType(`${where}: ${name}`, 'a function', options[name])
+  }
+  if (options.file !== undefined && typeof options.file !== 'string')
+    throw invalidType(`${where}: file`, 'a string', options.file)
 }
 
 /** `eos_token_id` of a configuration: a number, several, or none. */

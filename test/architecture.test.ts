@@ -11,7 +11,7 @@ const typescriptFloors = [
   ['language-model', 'convert-model'],
   ['sequence'],
   ['engine'],
-  ['checkpoint', 'models'],
+  ['checkpoint', 'models', 'hub'],
   ['nn'],
   ['ops'],
   ['native'],

@@ -12,6 +12,16 @@ const readme = readFileSync(join(rootDir, 'README.md'), 'utf8')
 const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
 const commands = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, text]) => text!.trim().split('\n'))
 
+/** A cache in which the model `org/name` lies. */
+function makeHubCache(folder: string): void {
+  const commit = 'a'.repeat(40)
+  const model = join(folder, 'models--org--name')
+  mkdirSync(join(model, 'refs'), { recursive: true })
+  mkdirSync(join(model, 'snapshots'))
+  writeFileSync(join(model, 'refs', 'main'), commit)
+  symlinkSync(join(rootDir, 'models', 'tiny-shakespeare'), join(model, 'snapshots', commit))
+}
+
 // What a reader copies must compile and run: in a folder of its own where `kvasir` is installed.
 describe('the README', () => {
   let folder: string
@@ -43,6 +53,7 @@ describe('the README', () => {
     for (const [i, code] of snippets.entries()) writeFileSync(join(folder, `snippet-${i}.ts`), code)
     await run(process.execPath, [join(rootDir, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', folder])
     makeOwnCheckpoint(join(folder, 'my-checkpoint'))
+    makeHubCache(join(folder, 'hub'))
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -56,7 +67,10 @@ describe('the README', () => {
   })
 
   it.each(snippets.map((code, i) => [i, code]))('runs snippet %i', async (i) => {
-    const { stdout, stderr } = await run(process.execPath, [join('out', `snippet-${i}.js`)], { cwd: folder })
+    const { stdout, stderr } = await run(process.execPath, [join('out', `snippet-${i}.js`)], {
+      cwd: folder,
+      env: { ...process.env, HF_HUB_CACHE: join(folder, 'hub'), HF_HUB_OFFLINE: '1' },
+    })
     expect(stdout.length).toBeGreaterThan(10)
     expect(stderr).toBe('')
   })

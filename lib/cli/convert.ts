@@ -3,7 +3,7 @@ import { convertModel } from '../convert-model.js'
 import { weightTypes } from '../engine/messages.js'
 import type { DType } from '../graph/graph.js'
 import { wholeNumber } from './model-options.js'
-import { formatBytes, interruptible, loadingProgress, printJson } from './terminal.js'
+import { formatBytes, interruptible, printJson, progressLine } from './terminal.js'
 
 interface Options {
   dtype: Exclude<DType, 'i32'>
@@ -35,7 +35,7 @@ export function convertCommand(): Command {
 }
 
 async function run(model: string, out: string, options: Options, signal: AbortSignal): Promise<void> {
-  const progress = loadingProgress('writing')
+  const progress = progressLine('writing')
   const { dtype, threads } = options
   const startedAt = performance.now()
   const converted = await convertModel(model, out, {

@@ -6,6 +6,7 @@ import { devicesCommand } from './devices.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
 import { nextCommand } from './next.js'
+import { pullCommand } from './pull.js'
 import { exitCodes, Interrupted, reportFailure, UsageError } from './terminal.js'
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
@@ -16,7 +17,14 @@ const program = new Command('kvasir')
   .showHelpAfterError('(--help shows what there is)')
   .exitOverride()
 
-const commands = [generateCommand(), nextCommand(), inspectCommand(), convertCommand(), devicesCommand()]
+const commands = [
+  generateCommand(),
+  nextCommand(),
+  inspectCommand(),
+  convertCommand(),
+  pullCommand(),
+  devicesCommand(),
+]
 for (const command of commands)
   program.addCommand(command.exitOverride().showHelpAfterError('(--help shows what there is)'))
 

@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { CacheDType, DeviceChoice, WeightDType } from '../engine/messages.js'
 import { cacheTypes, weightTypes } from '../engine/messages.js'
 import { type LanguageModel, loadModel } from '../language-model.js'
-import { loadingProgress, UsageError } from './terminal.js'
+import { progressLine, UsageError } from './terminal.js'
 
 /** The small model that comes with the package. */
 export const shippedModel = join(
@@ -21,6 +21,7 @@ export interface ModelOptions {
   lookahead?: number
   threads?: number
   context?: number
+  file?: string
 }
 
 export interface PromptOptions {
@@ -31,7 +32,12 @@ export interface PromptOptions {
 /** Options of every command that loads a model. */
 export function withModelOptions(command: Command): Command {
   return command
-    .option('-m, --model <folder>', 'a model folder in Hugging Face layout, or a GGUF file', shippedModel)
+    .option(
+      '-m, --model <folder>',
+      'a model folder in Hugging Face layout, a GGUF file, or org/name on the hub',
+      shippedModel,
+    )
+    .option('--file <file>', 'of a model on the hub: the GGUF file to take')
     .addOption(
       new Option('--device <device>', 'where the model runs')
         .choices(['auto', 'cpu', 'cuda'])
@@ -63,8 +69,11 @@ export function withPromptOptions(command: Command): Command {
 }
 
 export function loadFrom(options: ModelOptions, signal: AbortSignal): Promise<LanguageModel> {
-  const progress = loadingProgress()
+  const progress = progressLine()
+  const download = progressLine('downloading')
   return loadModel(options.model, {
+    file: options.file,
+    onDownload: download.update,
     device: options.device,
     dtype: options.dtype,
     lookahead: options.lookahead,

@@ -32,15 +32,16 @@ export async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>
 }
 
 /** A progress line on stderr, only where a person watches it. */
-export function loadingProgress(verb = 'loading'): {
-  update(progress: { loadedBytes: number; totalBytes: number }): void
+export function progressLine(verb = 'loading'): {
+  update(progress: { loadedBytes: number; totalBytes: number; bytesPerSecond?: number }): void
   end(): void
 } {
   if (!process.stderr.isTTY) return { update() {}, end() {} }
   return {
-    update({ loadedBytes, totalBytes }) {
+    update({ loadedBytes, totalBytes, bytesPerSecond }) {
       const share = totalBytes === 0 ? 1 : loadedBytes / totalBytes
-      const text = `${verb} ${bar(share, 24, '·')} ${Math.floor(share * 100)} % of ${formatBytes(totalBytes)}`
+      const rate = bytesPerSecond === undefined ? '' : `, ${formatBytes(bytesPerSecond)}/s`
+      const text = `${verb} ${bar(share, 24, '·')} ${Math.floor(share * 100)} % of ${formatBytes(totalBytes)}${rate}`
       process.stderr.write(`\r\x1b[K${text}`)
     },
     end() {
