@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'ERR_DISPOSED'
   | 'ERR_ABORTED'
   | 'ERR_DEADLINE'
+  | 'ERR_TEMPLATE'
   | 'ERR_HUB_NOT_FOUND'
   | 'ERR_HUB_ACCESS'
   | 'ERR_HUB_BUSY'
@@ -111,6 +112,13 @@ export class DeadlineError extends KvasirError {
 export class ContextFullError extends KvasirError {
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_CONTEXT_FULL', message, options)
+  }
+}
+
+/** A chat template is malformed, refuses the messages, or was stopped because it took too much time or memory. */
+export class TemplateError extends KvasirError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_TEMPLATE', message, options)
   }
 }
 

@@ -1,5 +1,7 @@
 /** Kvasir: transformer language models written as TypeScript classes, run by native kernels. */
 
+export type { ChatMessage, ChatPiece, ChatTool, ToolCall } from './chat/index.js'
+export { type ChatAnswer, ChatStream } from './chat-stream.js'
 export type { Converted } from './checkpoint/convert.js'
 export { type ConvertOptions, convertModel } from './convert-model.js'
 export {
@@ -17,9 +19,11 @@ export {
   NumericError,
   OutOfMemoryError,
   ShapeError,
+  TemplateError,
 } from './errors.js'
 export { type PullOptions, type PullProgress, pull } from './hub/index.js'
 export {
+  type ChatOptions,
   type Choice,
   type CompleteOptions,
   type Completion,

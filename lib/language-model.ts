@@ -1,4 +1,7 @@
 import { existsSync } from 'node:fs'
+import type { ChatMessage, ChatTool, Rendered } from './chat/index.js'
+import { checkMessages, checkTools, render } from './chat/index.js'
+import { ChatStream } from './chat-stream.js'
 import { readModelConfig } from './checkpoint/model-config.js'
 import type { Constraint } from './constraints/index.js'
 import { Deadline } from './engine/deadline.js'
@@ -19,6 +22,7 @@ import type {
   DeviceChoice,
   EngineInfo,
   EngineSetup,
+  Finished,
   FinishReason,
   MemoryPlan,
   NextToken,
@@ -130,6 +134,15 @@ export interface Completion extends Choice {
   usage: Usage
   /** Of the prompt's tokens but the first, where `promptLogprobs` asked for them. */
   promptTokens: PromptToken[] | undefined
+}
+
+export interface ChatOptions extends GenerateOptions {
+  /** Tools that the model may call; it does so in a piece of its own. */
+  tools?: readonly ChatTool[]
+  /** Which of the model's templates to use; by default the one for tools where there are some, else its usual one. */
+  template?: string
+  /** More variables for the template, such as `{ enable_thinking: false }`. */
+  variables?: Readonly<Record<string, unknown>>
 }
 
 export interface EmbedOptions extends RequestOptions {
@@ -258,6 +271,12 @@ function endTokenIds(field: unknown, vocabSize: number): number[] {
   return ids as number[]
 }
 
+async function* withoutResult(
+  pieces: AsyncGenerator<Piece, unknown, void>,
+): AsyncGenerator<Piece, void, void> {
+  yield* pieces
+}
+
 /** A loaded model: text in, text out. Made by `loadModel`. Calls made at the same time are served together. */
 export class LanguageModel {
   /** The model's `config.json`. */
@@ -301,7 +320,52 @@ export class LanguageModel {
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, void, void> {
-    return this.#stream(generateRequest('generate', prompt, options), options)
+    return withoutResult(this.#stream(generateRequest('generate', prompt, options), options))
+  }
+
+  /**
+   * Answers a conversation, in the form that the model's chat template gives it. Read it in a loop, or wait for all of it
+   * with `answer()`.
+   *
+   * @throws {TemplateError} when read, if the model has no template, or it refuses the messages
+   * @example
+   * for await (const piece of model.chat([{ role: 'user', content: 'Hello!' }]))
+   *   if (piece.type === 'text') process.stdout.write(piece.text)
+   */
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): ChatStream {
+    checkMessages('chat', messages)
+    checkOptions('chat', options)
+    checkTools('chat', options.tools)
+    const request = generateRequest('chat', [], options)
+    const start = async () => {
+      const { text, mark } = await this.#render(messages, options, true)
+      const prompt = { rendered: text, mark }
+      const pieces = this.#stream({ ...request, prompt, keepsSpecial: true }, options)
+      return { thinks: /<think>\s*$/.test(text), pieces }
+    }
+    return new ChatStream(start, (options.tools?.length ?? 0) > 0)
+  }
+
+  /** The text that `chat` would continue, without what keeps messages from posing as its structure. */
+  async renderChat(
+    messages: readonly ChatMessage[],
+    options: Pick<ChatOptions, 'tools' | 'template' | 'variables'> & { addGenerationPrompt?: boolean } = {},
+  ): Promise<string> {
+    checkMessages('renderChat', messages)
+    checkOptions('renderChat', options)
+    checkTools('renderChat', options.tools)
+    const { text, mark } = await this.#render(messages, options, options.addGenerationPrompt ?? true)
+    return text.replaceAll(mark, '')
+  }
+
+  #render(
+    messages: readonly ChatMessage[],
+    { tools, template, variables }: ChatOptions,
+    addGenerationPrompt: boolean,
+  ): Promise<Rendered> {
+    const { chatTemplates, specialTokens, bosToken, eosToken } = this.info
+    const setup = { templates: chatTemplates, specialTokens, bosToken, eosToken }
+    return render('chat', messages, setup, { tools, template, variables, addGenerationPrompt })
   }
 
   /** Continues a prompt to its end, or to `n` ends. Takes what `generate` takes, and `beams`. */
@@ -438,7 +502,7 @@ export class LanguageModel {
   async *#stream(
     request: ReturnType<typeof generateRequest>,
     options: RequestOptions,
-  ): AsyncGenerator<Piece, void, void> {
+  ): AsyncGenerator<Piece, Finished, void> {
     const deadline = new Deadline('generate', options)
     const ended = new AbortController()
     const flag = requestFlags()
@@ -457,6 +521,7 @@ export class LanguageModel {
     )
     try {
       yield* queue.drain()
+      return await work
     } finally {
       deadline.clear()
       ended.abort()

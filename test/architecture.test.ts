@@ -9,14 +9,14 @@ const typescriptFloors = [
   ['cli'],
   ['index'],
   ['language-model', 'convert-model'],
-  ['sequence'],
+  ['sequence', 'chat-stream'],
   ['engine'],
   ['checkpoint', 'models', 'hub'],
   ['nn'],
   ['ops'],
   ['native'],
   ['graph'],
-  ['tokenizer', 'constraints'],
+  ['tokenizer', 'constraints', 'chat'],
   ['errors'],
 ]
 

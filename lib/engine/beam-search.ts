@@ -309,10 +309,11 @@ export class BeamSearch {
   }
 
   #pieces(tokens: readonly Token[], isWhole: boolean) {
-    const text = new GeneratedText(this.request.stop, this.context.tokenizer, this.#prompt)
+    const text = new GeneratedText(this.request, this.context.tokenizer, this.#prompt)
     let stopped = false
     const pieces = tokens.map((token, i) => {
-      const pushed = text.push(token.id, isWhole && i === tokens.length - 1)
+      const isEnd = !this.request.ignoreEos && this.context.eosIds.has(token.id)
+      const pushed = text.push(token.id, { last: isWhole && i === tokens.length - 1, isEnd })
       stopped ||= pushed.stopped
       return { ...token, text: pushed.text }
     })

@@ -44,7 +44,7 @@ export class Continuation implements SampleTask {
     this.sequence = sequence
     this.#choice = choice
     this.#sampling = { ...request.sampling, seed: advanceSeed(request.sampling.seed, choice) }
-    this.#text = new GeneratedText(request.stop, context.tokenizer, sequence.ids)
+    this.#text = new GeneratedText(request, context.tokenizer, sequence.ids)
     this.#edits = editsFor(request, sequence.ids)
     this.#matcher = request.constraint && context.compileConstraint(request.constraint).start()
     this.#mask = this.#matcher ? new Int32Array(Math.ceil(context.vocabSize / 32)) : null
@@ -173,7 +173,7 @@ export class Continuation implements SampleTask {
     if (!isEnd) this.#matcher?.advance(id)
     const isComplete = isEnd || this.#matcher?.mustEnd === true
     const isLast = isComplete || sequence.ids.length >= mostTokens
-    const { text, stopped } = this.#text.push(id, isLast)
+    const { text, stopped } = this.#text.push(id, { last: isLast, isEnd })
     if (isComplete || stopped) this.finishReason = 'stop'
     else if (isLast) this.finishReason = 'length'
     const piece = { text, id, logprob, choice: this.#choice }

@@ -2,7 +2,7 @@ import type { Constraint } from '../constraints/index.js'
 import { checkConstraint } from '../constraints/index.js'
 import { invalidType, invalidValue } from '../errors.js'
 import type { Penalties } from './logit-edits.js'
-import type { GenerateRequest, Prompt, SamplingOptions } from './messages.js'
+import type { GenerateRequest, SamplingOptions } from './messages.js'
 import { mostBiases } from './messages.js'
 
 /** What every request may say about its place among others. */
@@ -114,6 +114,7 @@ export function generateRequest(
     maxTokens: options.maxTokens ?? Number.MAX_SAFE_INTEGER,
     stop: stopStrings(where, options.stop),
     ignoreEos: options.ignoreEos ?? false,
+    keepsSpecial: false,
     sampling: samplingOptions(where, options),
     penalties: penaltiesOf(where, options),
     logitBias: logitBias(where, options.logitBias),
@@ -205,7 +206,7 @@ function stopStrings(where: string, stop: string | readonly string[] | undefined
 }
 
 /** A prompt as plain data: text, or an array of numbers. Ids are checked against the vocabulary by the engine. */
-export function checkPrompt(where: string, prompt: string | readonly number[]): Prompt {
+export function checkPrompt(where: string, prompt: string | readonly number[]): string | number[] {
   if (typeof prompt === 'string') return prompt
   if (prompt === null || typeof prompt !== 'object' || !(Array.isArray(prompt) || ArrayBuffer.isView(prompt)))
     throw invalidType(`${where}: prompt`, 'a string or an array of token ids', prompt)

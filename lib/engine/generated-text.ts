@@ -6,14 +6,18 @@ export class GeneratedText {
   readonly #stops: StopMatcher
   readonly #decoder: ReturnType<Tokenizer['streamDecoder']> | undefined
 
-  constructor(stops: string[], tokenizer: Tokenizer | null, promptIds: number[]) {
-    this.#stops = new StopMatcher(stops)
-    this.#decoder = tokenizer?.streamDecoder({ after: promptIds })
+  constructor(
+    { stop, keepsSpecial }: { stop: string[]; keepsSpecial: boolean },
+    tokenizer: Tokenizer | null,
+    promptIds: number[],
+  ) {
+    this.#stops = new StopMatcher(stop)
+    this.#decoder = tokenizer?.streamDecoder({ after: promptIds, keepSpecialTokens: keepsSpecial })
   }
 
-  /** The text that `id` makes certain; with the last id, all that was held back. */
-  push(id: number, last: boolean): { text: string; stopped: boolean } {
-    const decoded = this.#decoder?.push(id) ?? ''
+  /** The text that `id` makes certain; with the last id, all that was held back. An end token has none. */
+  push(id: number, { last, isEnd }: { last: boolean; isEnd: boolean }): { text: string; stopped: boolean } {
+    const decoded = (isEnd ? '' : this.#decoder?.push(id)) ?? ''
     const { text, stopped } = this.#stops.push(last ? decoded + (this.#decoder?.flush() ?? '') : decoded)
     return { text: last && !stopped ? text + this.#stops.flush() : text, stopped }
   }

@@ -23,7 +23,7 @@ export interface ModelContext {
 
 /** A prompt's ids, checked against vocabulary, context and cache. */
 export function promptIds(where: string, prompt: Prompt, context: ModelContext): number[] {
-  const ids = typeof prompt === 'string' ? encode(where, prompt, context) : prompt
+  const ids = Array.isArray(prompt) ? prompt : encode(where, prompt, context)
   if (ids.length === 0) throw invalidValue(`${where}: prompt`, 'at least one token', 'none')
   checkIds(`${where}: prompt`, ids, context)
   if (ids.length > context.contextLength) {
@@ -62,10 +62,12 @@ export function mostTokens(
   return Math.min(promptLength + maxTokens, room)
 }
 
-function encode(where: string, text: string, { tokenizer }: ModelContext): number[] {
+function encode(where: string, prompt: Exclude<Prompt, number[]>, { tokenizer }: ModelContext): number[] {
   if (!tokenizer)
     throw invalidValue(`${where}: prompt`, 'token ids, since the model has no tokenizer', 'text')
-  return tokenizer.encode(text)
+  if (typeof prompt === 'string') return tokenizer.encode(prompt)
+  const { rendered, mark } = prompt
+  return tokenizer.encode(rendered, { addSpecialTokens: false, parseSpecialTokens: true, mark })
 }
 
 /** A request to continue a prompt, once or `n` times. */

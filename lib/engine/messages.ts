@@ -82,6 +82,11 @@ export interface EngineInfo {
   hasTokenizer: boolean
   /** The model's chat templates in Jinja by name, its usual one being `default`; empty where it has none. */
   chatTemplates: Record<string, string>
+  /** The texts of tokens that a tokenizer never finds in plain text. */
+  specialTokens: string[]
+  /** Those that begin and end a text. */
+  bosToken: string | null
+  eosToken: string | null
 }
 
 /** Entries of a `logitBias`. */
@@ -97,7 +102,8 @@ export interface SamplingOptions {
   seed: [number, number]
 }
 
-export type Prompt = string | number[]
+/** Text, ids, or a rendered chat: its special tokens are meant, but where the mark is within one. */
+export type Prompt = string | number[] | { rendered: string; mark: string }
 
 /** A token that might have been chosen. */
 export interface Alternative {
@@ -224,6 +230,8 @@ export interface GenerateRequest extends Abortable {
   maxTokens: number
   stop: string[]
   ignoreEos: boolean
+  /** Whether special tokens appear in the text; those that end it never do. */
+  keepsSpecial: boolean
   sampling: SamplingOptions
   penalties: Penalties
   /** (id, what is added to its logit) */

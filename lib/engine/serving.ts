@@ -84,8 +84,8 @@ export class Serving {
   /** False where there was nothing to do. */
   #step(): boolean {
     const startedAt = performance.now()
-    this.#beginArrivals(startedAt + arrivalMs)
     this.#dropAborted()
+    this.#beginArrivals(startedAt + arrivalMs)
     const step = this.#scheduler.plan()
     if (!step) {
       this.#outbox.flush()

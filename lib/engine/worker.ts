@@ -126,6 +126,7 @@ function prepare(
       activationBytes: runner.activationBytes,
       hasTokenizer: tokenizer !== null,
       chatTemplates,
+      ...specialTokens(tokenizer),
     },
   })
   const serving = new Serving({
@@ -162,6 +163,16 @@ function prepare(
       store.dispose()
       backend.dispose()
     },
+  }
+}
+
+function specialTokens(tokenizer: Tokenizer | null) {
+  const texts = tokenizer?.specialTokens() ?? new Map<number, string>()
+  const textOf = (id: number | null | undefined) => texts.get(id ?? -1) ?? null
+  return {
+    specialTokens: [...texts.values()],
+    bosToken: textOf(tokenizer?.bosId),
+    eosToken: textOf(tokenizer?.eosId),
   }
 }
 

@@ -18,6 +18,8 @@ export interface EncodeOptions {
    * a model has a token for unknown characters, these still become that one.)
    */
   parseSpecialTokens?: boolean
+  /** A character that is taken out of the text once special tokens were looked for: it keeps a text from being one. */
+  mark?: string
 }
 
 export interface DecodeOptions {
@@ -64,6 +66,8 @@ export interface Tokenizer {
   display(id: number): string
   /** Whether an id stands for no text, such as BOS and EOS. */
   isSpecial(id: number): boolean
+  /** The texts of special tokens, by id. */
+  specialTokens(): ReadonlyMap<number, string>
   /** A decoder for ids that come one by one. */
   streamDecoder(options?: StreamDecodeOptions): StreamDecoder
 }
@@ -112,7 +116,7 @@ export class PipelineTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {
-    const { addSpecialTokens = true, parseSpecialTokens = false } = options
+    const { addSpecialTokens = true } = options
     if (typeof text !== 'string') throw invalidType('encode: text', 'a string', text)
     if (text.length > maxTextLength) {
       throw invalidValue('encode: text.length', `at most ${maxTextLength}`, text.length)
@@ -121,9 +125,8 @@ export class PipelineTokenizer implements Tokenizer {
     const ids: number[] = addSpecialTokens ? [...affixes.before] : []
     const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd')
     let atStart = true
-    for (const section of this.#splitter.split(wellFormed, parseSpecialTokens)) {
-      if (typeof section === 'string')
-        this.#encodeNormalized(normalizer(section), atStart, parseSpecialTokens, ids)
+    for (const section of this.#splitter.split(wellFormed, options.parseSpecialTokens ?? false)) {
+      if (typeof section === 'string') this.#encodeNormalized(normalizer(section), atStart, options, ids)
       else ids.push(section.id)
       atStart = false
     }
@@ -131,7 +134,8 @@ export class PipelineTokenizer implements Tokenizer {
     return ids
   }
 
-  #encodeNormalized(text: string, startsInput: boolean, parseSpecialTokens: boolean, ids: number[]): void {
+  #encodeNormalized(text: string, startsInput: boolean, options: EncodeOptions, ids: number[]): void {
+    const { parseSpecialTokens = false, mark } = options
     if (text.length > maxNormalizedLength) {
       throw invalidValue(
         'encode: length of the normalized text',
@@ -142,7 +146,8 @@ export class PipelineTokenizer implements Tokenizer {
     let atStart = startsInput
     for (const section of this.#normalizedSplitter.split(text, parseSpecialTokens)) {
       if (typeof section === 'string') {
-        for (const word of this.#parts.preTokenizer(section, atStart)) this.#parts.model.encode(word, ids)
+        const plain = mark ? section.replaceAll(mark, '') : section
+        for (const word of this.#parts.preTokenizer(plain, atStart)) this.#parts.model.encode(word, ids)
       } else {
         ids.push(section.id)
       }
@@ -167,6 +172,11 @@ export class PipelineTokenizer implements Tokenizer {
 
   isSpecial(id: number): boolean {
     return this.#parts.vocabulary.isSpecial(id)
+  }
+
+  specialTokens(): ReadonlyMap<number, string> {
+    const special = this.#parts.vocabulary.addedTokens.filter((token) => token.special)
+    return new Map(special.map(({ id, content }) => [id, content]))
   }
 
   streamDecoder(options: StreamDecodeOptions = {}): StreamDecoder {
