@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { chatCommand } from './chat.js'
 import { convertCommand } from './convert.js'
 import { devicesCommand } from './devices.js'
 import { generateCommand } from './generate.js'
@@ -19,6 +20,7 @@ const program = new Command('kvasir')
 
 const commands = [
   generateCommand(),
+  chatCommand(),
   nextCommand(),
   inspectCommand(),
   convertCommand(),
