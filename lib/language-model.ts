@@ -36,11 +36,14 @@ import type {
 import { cacheTypes, flags, weightTypes } from './engine/messages.js'
 import { PieceQueue } from './engine/piece-queue.js'
 import { CheckpointError, invalidType, invalidValue } from './errors.js'
+import type { Graph } from './graph/graph.js'
 import { isHubName, type PullProgress, pull } from './hub/index.js'
 import { modelFor } from './models/registry.js'
 import { addon, cudaModule } from './native/addon.js'
 import { modelSpec, parameters, record } from './nn/index.js'
 import { createSequence, type Sequence } from './sequence.js'
+import type { LogitLens, RunGraph, Trace } from './trace/index.js'
+import { capturable, logitLens, trace } from './trace/index.js'
 
 export type {
   CompleteOptions,
@@ -173,7 +176,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     signal: options.signal,
     onProgress: (loadedBytes, totalBytes) => options.onProgress?.({ loadedBytes, totalBytes }),
   })
-  return new LanguageModel(engine, { config, vocabSize, contextLength })
+  return new LanguageModel(engine, { config, vocabSize, contextLength, graph: setup.graph })
 }
 
 /**
@@ -285,6 +288,8 @@ export class LanguageModel {
   /** Tokens that prompt and answer may have together. */
   readonly contextLength: number
   readonly #engine: Engine
+  /** As recorded. */
+  readonly #graph: Graph
 
   /** @internal */
   constructor(
@@ -293,9 +298,11 @@ export class LanguageModel {
       config,
       vocabSize,
       contextLength,
-    }: { config: Record<string, unknown>; vocabSize: number; contextLength: number },
+      graph,
+    }: { config: Record<string, unknown>; vocabSize: number; contextLength: number; graph: Graph },
   ) {
     this.#engine = engine
+    this.#graph = graph
     this.config = config
     this.vocabSize = vocabSize
     this.contextLength = contextLength
@@ -482,6 +489,51 @@ export class LanguageModel {
     const checked = checkPrompt('detokenize', ids)
     if (typeof checked === 'string') throw invalidType('detokenize: ids', 'an array of token ids', ids)
     return this.#engine.request<'detokenize'>({ type: 'detokenize', ids: checked })
+  }
+
+  /**
+   * Computes a prompt and gives what modules within the model made of it, by module path: `h.3`, `h.*.attn.probabilities`;
+   * `*` stands for anything within a part of a path, `**` for any parts. `model.capturable` lists all paths.
+   *
+   * @throws {RangeError} when a path is none of the model's, naming the nearest
+   * @example
+   * const { values } = await model.trace('ROMEO:', { capture: ['layers.*.self_attn.probabilities'] })
+   */
+  async trace(
+    prompt: string | readonly number[],
+    options: { capture: readonly string[] } & RequestOptions,
+  ): Promise<Trace> {
+    checkOptions('trace', options)
+    placeOptions('trace', options)
+    return trace(this.#graph, options.capture, this.#runGraph('trace', prompt, options))
+  }
+
+  /** The module paths that `trace` can capture. */
+  get capturable(): string[] {
+    return capturable(this.#graph)
+  }
+
+  /** What the model would expect next if it ended with each of its blocks. `top` from 1 to 100, 5 by default. */
+  async logitLens(
+    prompt: string | readonly number[],
+    options: { top?: number } & RequestOptions = {},
+  ): Promise<LogitLens> {
+    checkOptions('logitLens', options)
+    placeOptions('logitLens', options)
+    checkInteger('logitLens: top', options.top, 1, 100)
+    const top = Math.min(options.top ?? 5, this.vocabSize)
+    return logitLens(this.#graph, top, {
+      run: this.#runGraph('logitLens', prompt, options),
+      display: (ids) => this.#engine.request<'display'>({ type: 'display', ids }),
+    })
+  }
+
+  #runGraph(where: string, prompt: string | readonly number[], options: RequestOptions): RunGraph {
+    const checked = checkPrompt(where, prompt)
+    return (graph) =>
+      this.#within(where, options, (signal) =>
+        this.#engine.request<'graph'>({ type: 'graph', prompt: checked, graph }, { signal }),
+      )
   }
 
   /** Stops all work and frees everything; resolves once it is freed. Idempotent. */

@@ -9,7 +9,7 @@ const typescriptFloors = [
   ['cli'],
   ['index'],
   ['language-model', 'convert-model'],
-  ['sequence', 'chat-stream'],
+  ['sequence', 'chat-stream', 'trace'],
   ['engine'],
   ['checkpoint', 'models', 'hub'],
   ['nn'],

@@ -220,12 +220,12 @@ export class Continuation implements SampleTask {
     if (position >= this.generation.promptLength) return // a forced token
     const id = this.sequence.ids[position]!
     if (sampled.ids[row]! < 0) throw this.#nothingToChoose()
-    this.promptTokens!.push({
+    this.promptTokens![position - 1] = {
       id,
       text: this.#display(id),
       logprob: sampled.logprobs[row]!,
       top: this.#alternatives(sampled, row, this.generation.request.promptTop ?? 0),
-    })
+    }
   }
 
   #topOf(sampled: SampledRows, row: number): Alternative[] | undefined {

@@ -296,6 +296,13 @@ export interface SequenceRequest extends Abortable {
     | { do: 'dispose' }
 }
 
+/** Runs a graph of the model, with outputs of its own choice, over a prompt. */
+export interface GraphRequest extends Abortable {
+  type: 'graph'
+  prompt: Prompt
+  graph: Graph
+}
+
 export interface StatsRequest extends Abortable {
   type: 'stats'
 }
@@ -303,6 +310,8 @@ export interface StatsRequest extends Abortable {
 export type Request =
   | GenerateRequest
   | EmbedRequest
+  | GraphRequest
+  | DisplayRequest
   | SequenceRequest
   | StatsRequest
   | NextTokensRequest
@@ -310,12 +319,28 @@ export type Request =
   | TokenizeRequest
   | DetokenizeRequest
 
+/** How tokens are shown to people. */
+export interface DisplayRequest extends Abortable {
+  type: 'display'
+  ids: number[]
+}
+
+export interface GraphResult {
+  ids: number[]
+  /** The tokens, for people to read. */
+  tokens: string[]
+  /** (tokens, width) each, by the outputs' names. */
+  outputs: Record<string, { data: Float32Array; shape: [number, number] }>
+}
+
 /** What each kind of request ends with. */
 export interface Results {
   generate: Finished
   embed: { data: Float32Array; shape: [number, number]; promptTokens: number }
   sequence: { length: number; logits?: Float32Array }
   stats: Stats
+  graph: GraphResult
+  display: string[]
   nextTokens: NextToken[]
   logits: { data: Float32Array; shape: [number, number] }
   tokenize: number[]

@@ -14,7 +14,7 @@ import type { CacheDType } from './messages.js'
 import { mostBiases } from './messages.js'
 import type { SampledRow } from './sampling-tables.js'
 import { maxTop, SamplingTables } from './sampling-tables.js'
-import type { Step, StepKind } from './scheduler.js'
+import type { GraphKind, Step, StepKind } from './scheduler.js'
 import { blocksFor, StepTables } from './step-tables.js'
 
 /** What a step is at most. */
@@ -55,7 +55,7 @@ export interface SampledRows {
   topLogprobs?: Float32Array
 }
 
-type ProgramName = StepKind | 'controlled'
+type ProgramName = Exclude<StepKind, GraphKind> | 'controlled'
 
 export function rowsOf(kind: StepKind, limits: RunnerLimits): number {
   if (kind === 'sample') return limits.rows
@@ -84,6 +84,7 @@ export class ModelRunner {
   readonly #sampling: SamplingTables
   readonly #outputs: Required<SampledRows>
   readonly #programs = new Map<ProgramName, Program>()
+  readonly #graphs = new Map<GraphKind, Program>()
   #prepared: Graph | undefined
   #hiddenSize: number | undefined
 
@@ -118,8 +119,9 @@ export class ModelRunner {
   }
 
   dispose(): void {
-    for (const program of this.#programs.values()) program.dispose()
+    for (const program of [...this.#programs.values(), ...this.#graphs.values()]) program.dispose()
     this.#programs.clear()
+    this.#graphs.clear()
     this.#cache?.dispose()
   }
 
@@ -166,13 +168,30 @@ export class ModelRunner {
   /** Runs a step of another kind; its rows, one after another. Undefined when the flag was raised on the way. */
   compute(step: Step, flag: Int32Array | null): Float32Array | undefined {
     const { kind, chunks } = step
-    if (kind === 'sample') throw new KvasirError('ERR_INTERNAL', 'runner: a step that samples has no rows')
+    if (kind === 'sample' || isGraphKind(kind))
+      throw new KvasirError('ERR_INTERNAL', `runner: a step of kind ${kind} is not computed as rows`)
     const rows = Math.max(
       1,
       chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
     )
     const result = new Float32Array(rows * this.#widthOf(kind))
     return this.#program(kind).run(this.#tables.fill(step), { [kind]: result }, flag) ? result : undefined
+  }
+
+  /** Lets steps of a kind give what a graph of the same model does, until it is let go. */
+  addGraph(kind: GraphKind, graph: Graph): void {
+    const options = { ...this.#setup.layout, weightsLike: this.#prepared }
+    this.#graphs.set(kind, this.#compile(kind, optimize(graph, options)))
+  }
+
+  removeGraph(kind: GraphKind): void {
+    this.#graphs.get(kind)?.dispose()
+    this.#graphs.delete(kind)
+  }
+
+  /** Runs a step with a graph that was added; false when the flag was raised on the way. */
+  runGraph(step: Step, outputs: Record<string, Float32Array>, flag: Int32Array | null): boolean {
+    return this.#graphs.get(step.kind as GraphKind)!.run(this.#tables.fill(step), outputs, flag)
   }
 
   #widthOf(kind: StepKind): number {
@@ -198,7 +217,7 @@ export class ModelRunner {
     return program
   }
 
-  #compile(name: ProgramName, optimized: Graph): Program {
+  #compile(name: ProgramName | GraphKind, optimized: Graph): Program {
     const { backend, store, contextLength, limits, vocabSize } = this.#setup
     const kind = name === 'controlled' ? 'sample' : name
     const all = stepLimits(contextLength, limits, kind)
@@ -208,6 +227,10 @@ export class ModelRunner {
     }
     return new (addon().Program)(backend, store, this.#cache, toNativeProgram(optimized), all)
   }
+}
+
+function isGraphKind(kind: StepKind): kind is GraphKind {
+  return kind.startsWith('graph ')
 }
 
 /** Edits of the logits in one step. */

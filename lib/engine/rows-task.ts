@@ -1,9 +1,9 @@
 import type { BlockPool } from './block-pool.js'
-import type { Chunk, StepKind, Task } from './scheduler.js'
+import type { Chunk, GraphKind, StepKind, Task } from './scheduler.js'
 import type { Sequence } from './sequence.js'
 
 /** What a task gets rows of, instead of tokens. */
-export type RowsKind = Exclude<StepKind, 'sample'>
+export type RowsKind = Exclude<StepKind, 'sample' | GraphKind>
 
 export interface RowsOptions {
   kind: RowsKind
@@ -18,6 +18,8 @@ export class RowsTask implements Task {
   readonly sequence: Sequence
   readonly priority = 0
   readonly #options: RowsOptions
+  /** Of all rows, those before this one were taken: a sequence that lost its blocks is computed again. */
+  #taken = 0
 
   constructor(sequence: Sequence, options: RowsOptions) {
     this.sequence = sequence
@@ -45,8 +47,12 @@ export class RowsTask implements Task {
   take(chunk: Chunk, rows: Float32Array, pool: BlockPool): void {
     const end = this.sequence.computed + chunk.count
     const width = rows.length / Math.max(1, chunk.rows)
-    for (let i = 0; i < chunk.rows; i++)
-      this.#options.onRow(rows.subarray(i * width, (i + 1) * width), end - chunk.rows + i)
+    for (let i = 0; i < chunk.rows; i++) {
+      const position = end - chunk.rows + i
+      if (this.#options.everyRow && position < this.#taken) continue
+      this.#taken = position + 1
+      this.#options.onRow(rows.subarray(i * width, (i + 1) * width), position)
+    }
     this.sequence.commit(end, pool)
   }
 }

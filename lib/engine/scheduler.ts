@@ -2,7 +2,9 @@ import type { BlockPool } from './block-pool.js'
 import type { Sequence } from './sequence.js'
 
 /** What a step ends with: tokens that were sampled, all logits, the next token's distribution, or what the head reads. */
-export type StepKind = 'sample' | 'logits' | 'probabilities' | 'hidden'
+export type StepKind = 'sample' | 'logits' | 'probabilities' | 'hidden' | GraphKind
+/** What a graph of the caller's gives; each is a kind of its own. */
+export type GraphKind = `graph ${number}`
 
 /** A sequence that wants to go on. */
 export interface Task {
@@ -39,8 +41,8 @@ export interface SchedulerLimits {
   promptTokens: number
   /** Sequences of a step. */
   sequences: number
-  /** Rows of a step of each kind. */
-  rows: Record<StepKind, number>
+  /** Rows of a step of a kind. */
+  rows(kind: StepKind): number
 }
 
 interface Entry<T extends Task> {
@@ -150,7 +152,7 @@ export class Scheduler<T extends Task = Task> {
   }
 
   #chunksOf(kind: StepKind): Chunk<T>[] {
-    const room = new Room<T>(this.#limits.tokens, this.#limits.rows[kind])
+    const room = new Room<T>(this.#limits.tokens, this.#limits.rows(kind))
     const runnable = this.#running.filter(({ task }) => task.kind === kind && !task.waits).sort(byRank)
     for (const entry of runnable) if (entry.task.sequence.pending === 1) this.#feed(entry, room, 1)
     const most = room.chunks.size > 0 ? this.#limits.promptTokens : this.#limits.tokens

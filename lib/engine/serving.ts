@@ -4,6 +4,7 @@ import { Embedding } from './embedding.js'
 import { packError } from './error-transfer.js'
 import type { ModelContext } from './generation.js'
 import { Generation, promptIds } from './generation.js'
+import { GraphRun } from './graph-run.js'
 import { KeptSequences } from './kept-sequences.js'
 import type { FromWorker, NextToken, Request, Results, Stats } from './messages.js'
 import { flags } from './messages.js'
@@ -16,7 +17,7 @@ import type { Chunk, SchedulerLimits, Step } from './scheduler.js'
 import { Scheduler } from './scheduler.js'
 import { Sequence } from './sequence.js'
 
-type AnyTask = SampleTask | RowsTask
+type AnyTask = SampleTask | RowsTask | GraphRun
 
 /** A request under way: what runs for it, and what it ends with, once that is there. */
 interface Work {
@@ -165,6 +166,14 @@ export class Serving {
           answer: () => (!task || task.waits ? answer() : undefined),
         }
       }
+      case 'graph': {
+        const run = new GraphRun(request, context, this.#setup.runner)
+        return { request, tasks: [run], answer: () => run.result() }
+      }
+      case 'display': {
+        const texts = request.ids.map((id) => context.tokenizer?.display(id) ?? String(id))
+        return { request, tasks: [], answer: () => texts }
+      }
       case 'stats':
         return { request, tasks: [], answer: () => this.#stats() }
       case 'tokenize': {
@@ -221,7 +230,13 @@ export class Serving {
     const startedAt = performance.now()
     let endedAt = startedAt
     try {
-      const take = step.kind === 'sample' ? this.#sample(step) : this.#compute(step)
+      const [{ task }] = step.chunks as [Chunk<AnyTask>]
+      const take =
+        step.kind === 'sample'
+          ? this.#sample(step)
+          : task instanceof GraphRun
+            ? this.#runGraph(step, task)
+            : this.#compute(step)
       endedAt = performance.now()
       take?.()
     } catch (error) {
@@ -298,6 +313,11 @@ export class Serving {
     }
   }
 
+  #runGraph(step: Step<AnyTask>, run: GraphRun): (() => void) | undefined {
+    const done = run.run(step, this.#flagOf(step))
+    return done ? () => this.#settleIfDone(this.#ofTask.get(run)!) : undefined
+  }
+
   /** Several requests may wait for one kept sequence. */
   #settleKept(): void {
     for (const work of this.#works.values()) if (work.request.type === 'sequence') this.#settleIfDone(work)
@@ -343,6 +363,7 @@ export class Serving {
     this.#works.delete(request.id)
     for (const task of work?.tasks ?? []) {
       this.#ofTask.delete(task)
+      if (task instanceof GraphRun) task.dispose()
       if (request.type !== 'sequence') this.#scheduler.remove(task)
       else if (isStopped(request)) task.sequence.truncate(task.sequence.computed, this.#setup.context.pool)
     }

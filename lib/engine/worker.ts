@@ -145,12 +145,7 @@ function prepare(
       tokens: limits.tokens,
       promptTokens: setup.promptTokens,
       sequences: limits.sequences,
-      rows: {
-        sample: rowsOf('sample', limits),
-        logits: rowsOf('logits', limits),
-        probabilities: rowsOf('probabilities', limits),
-        hidden: rowsOf('hidden', limits),
-      },
+      rows: (kind) => rowsOf(kind, limits),
     },
     lookahead: plan.lookahead,
     stop,

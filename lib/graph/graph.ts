@@ -72,6 +72,8 @@ export interface Graph {
   nodes: Node[]
   /** What a step gives back, by name. */
   outputs: Record<string, ValueId>
+  /** Of a recorded graph: what each module's `forward` returned, by the module's path. Passes do not keep it. */
+  results?: Record<string, ValueId>
 }
 
 /** The tables of a step, in the order a listing shows them. */

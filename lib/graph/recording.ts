@@ -41,6 +41,12 @@ export class Recording {
     }
   }
 
+  /** A module's `forward` returned a value. Of a module that is called several times the last one counts. */
+  noteResult(path: string, value: ValueId): void {
+    this.graph.results ??= {}
+    this.graph.results[path] = value
+  }
+
   /** The module path of a parameter; undefined where the model's fields do not lead to it. */
   pathOf(parameter: object): string | undefined {
     return this.#paths.get(parameter)

@@ -64,7 +64,11 @@ function nameNodesAfter(modules: Map<Module<unknown>, string>, recording: Record
     const { forward } = module
     if (typeof forward !== 'function') continue
     const own = Object.getOwnPropertyDescriptor(module, 'forward')
-    const value = (...args: unknown[]) => recording.within(path, () => forward.apply(module, args))
+    const value = (...args: unknown[]) => {
+      const result = recording.within(path, () => forward.apply(module, args))
+      if (result instanceof Tensor) recording.noteResult(path, result.value.id)
+      return result
+    }
     Object.defineProperty(module, 'forward', { value, configurable: true, enumerable: false })
     undo.push(() => {
       if (own) Object.defineProperty(module, 'forward', own)
