@@ -530,9 +530,9 @@ export class LanguageModel {
 
   #runGraph(where: string, prompt: string | readonly number[], options: RequestOptions): RunGraph {
     const checked = checkPrompt(where, prompt)
-    return (graph) =>
+    return (graph, outputs) =>
       this.#within(where, options, (signal) =>
-        this.#engine.request<'graph'>({ type: 'graph', prompt: checked, graph }, { signal }),
+        this.#engine.request<'graph'>({ type: 'graph', prompt: checked, graph, outputs }, { signal }),
       )
   }
 

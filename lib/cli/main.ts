@@ -9,6 +9,7 @@ import { inspectCommand } from './inspect.js'
 import { nextCommand } from './next.js'
 import { pullCommand } from './pull.js'
 import { exitCodes, Interrupted, reportFailure, UsageError } from './terminal.js'
+import { traceCommand } from './trace.js'
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
@@ -23,6 +24,7 @@ const commands = [
   chatCommand(),
   nextCommand(),
   inspectCommand(),
+  traceCommand(),
   convertCommand(),
   pullCommand(),
   devicesCommand(),

@@ -25,11 +25,9 @@ export class GraphRun implements Task {
   /** Whether the graph computes rows that are asked for. */
   readonly #hasRows: boolean
 
-  constructor({ id, prompt, graph }: GraphRequest, context: ModelContext, runner: ModelRunner) {
+  constructor({ id, prompt, graph, outputs }: GraphRequest, context: ModelContext, runner: ModelRunner) {
     const ids = promptIds('graph', prompt, context)
-    const shapes = Object.entries(graph.outputs).map(
-      ([name, value]) => [name, graph.values[value]!.shape] as const,
-    )
+    const shapes = outputs.map((name) => [name, graph.values[graph.outputs[name]!]!.shape] as const)
     const numbers = shapes.reduce((sum, [, shape]) => sum + ids.length * Number(shape[1] ?? 1), 0)
     if (numbers > mostNumbers)
       throw invalidValue('graph: outputs', `at most ${mostNumbers} numbers together`, numbers)

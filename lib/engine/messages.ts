@@ -301,6 +301,8 @@ export interface GraphRequest extends Abortable {
   type: 'graph'
   prompt: Prompt
   graph: Graph
+  /** Of its outputs those that are wanted. */
+  outputs: string[]
 }
 
 export interface StatsRequest extends Abortable {

@@ -19,8 +19,11 @@ export interface Trace {
   values: Record<string, Activation>
 }
 
-/** Runs a graph over the prompt, all of its tokens. */
-export type RunGraph = (graph: Graph) => Promise<{
+/** Runs a graph over the prompt, all of its tokens, and gives some of its outputs. */
+export type RunGraph = (
+  graph: Graph,
+  outputs: string[],
+) => Promise<{
   ids: number[]
   tokens: string[]
   outputs: Record<string, { data: Float32Array; shape: [number, number] }>
@@ -44,7 +47,7 @@ export async function trace(graph: Graph, capture: unknown, run: RunGraph): Prom
   const paths = matchPaths('trace: capture', capture, targets.keys())
   const captures: Record<string, ValueId> = {}
   for (const path of paths) Object.assign(captures, capturesFor(path, targets.get(path)!))
-  const { ids, tokens, outputs } = await run(withCaptures(graph, captures))
+  const { ids, tokens, outputs } = await run(withCaptures(graph, captures), Object.keys(captures))
   const values: Record<string, Activation> = {}
   for (const path of paths) {
     const target = targets.get(path)!
@@ -97,12 +100,11 @@ export async function logitLens(
 ): Promise<LogitLens> {
   const layers = blocksOf(graph)
   const last = graph.results![layers.at(-1)!]!
-  const logits = graph.outputs.logits!
   const lens: LogitLens = { ids: [], tokens: [], layers, predictions: [] }
   const found: { id: number; probability: number }[][][] = []
   for (const layer of layers) {
     const ending = withValueReplaced(withoutRest(graph), last, graph.results![layer]!)
-    const { ids, tokens, outputs } = await run(withCaptures(ending, { logits }))
+    const { ids, tokens, outputs } = await run(ending, ['logits'])
     Object.assign(lens, { ids, tokens })
     const { data, shape } = outputs.logits!
     const rows = Array.from({ length: shape[0] }, (_, t) => data.subarray(t * shape[1], (t + 1) * shape[1]))

@@ -4,18 +4,29 @@ import type { Graph, Node, ValueId } from '../graph/graph.js'
 /** What a path leads to: a module's result, or the weights of an attention. */
 export type Target = { kind: 'result'; value: ValueId } | { kind: 'probabilities'; attention: Node }
 
-/** Everything in a recorded graph that can be looked at, by module path. */
+/**
+ * Everything in a recorded graph that can be looked at, by module path; of an attention its weights, `.probabilities`, and
+ * the values that it mixed by them, `.mixed`, which its output projection reads. (The two halves of a gated feed-forward are
+ * not among them, their product is.)
+ */
 export function targetsOf(graph: Graph): Map<string, Target> {
   const targets = new Map<string, Target>()
   const isComputed = new Set(graph.nodes.flatMap((node) => Object.values(node.outputs)))
+  // A gate and what it gates are computed and multiplied by one kernel, and exist nowhere.
+  for (const node of graph.nodes) {
+    if (node.op !== 'activation' || node.inputs.up === undefined) continue
+    for (const id of Object.values(node.inputs)) isComputed.delete(id)
+  }
   for (const [path, value] of Object.entries(graph.results ?? {})) {
     const { shape, dtype } = graph.values[value]!
     if (path !== '' && isComputed.has(value) && shape.length === 2 && dtype !== 'i32')
       targets.set(path, { kind: 'result', value })
   }
-  for (const node of graph.nodes)
-    if (node.op === 'attention')
-      targets.set(`${node.name}.probabilities`, { kind: 'probabilities', attention: node })
+  for (const node of graph.nodes) {
+    if (node.op !== 'attention') continue
+    targets.set(`${node.name}.probabilities`, { kind: 'probabilities', attention: node })
+    targets.set(`${node.name}.mixed`, { kind: 'result', value: node.outputs.y! })
+  }
   return targets
 }
 

@@ -3,7 +3,8 @@ import type { Graph, ValueId } from '../graph.js'
 import { GraphEditor } from '../rewrite.js'
 
 /**
- * Gives values from within instead of the graph's outputs.
+ * Gives values from within beside the graph's outputs. These stay, so that weights that are read together stay together: a
+ * store holds them so.
  *
  * @throws {RangeError} when one is not computed by the graph
  */
@@ -13,7 +14,7 @@ export function withCaptures(graph: Graph, captures: Readonly<Record<string, Val
     if (!editor.producer(id))
       throw invalidValue(`graph: ${name}`, 'computed by a node', editor.value(id).kind)
   }
-  editor.outputs = captures
+  editor.outputs = { ...editor.outputs, ...captures }
   return editor.finish()
 }
 
