@@ -57,7 +57,7 @@ function write(file: string, content: string): void {
   } catch (error) {
     throw new UsageError(`${file} cannot be written: ${(error as Error).message}`)
   }
-  process.stderr.write(`kvasir: wrote ${file}\n`)
+  process.stdout.write(`${file}\n`)
 }
 
 async function printCaptured(
