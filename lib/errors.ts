@@ -15,6 +15,8 @@ export type ErrorCode =
   | 'ERR_NUMERIC'
   | 'ERR_DISPOSED'
   | 'ERR_ABORTED'
+  | 'ERR_UNSATISFIABLE'
+  | 'ERR_BUDGET'
   | 'ERR_INTERNAL'
 
 /** Base of the library's own errors. */
@@ -98,6 +100,17 @@ export class AbortError extends KvasirError {
 export class ContextFullError extends KvasirError {
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_CONTEXT_FULL', message, options)
+  }
+}
+
+/**
+ * A constraint on generated text that cannot be compiled: malformed (`ERR_INVALID_ARG_VALUE`), beyond what is
+ * supported (`ERR_UNSUPPORTED`), with nothing that fulfils it (`ERR_UNSATISFIABLE`) or too large (`ERR_BUDGET`).
+ */
+export class ConstraintError extends KvasirError {
+  /** @param message names the place: a JSON pointer into the schema, an offset in a regex or a grammar */
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(code, message, options)
   }
 }
 

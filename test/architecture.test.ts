@@ -15,6 +15,7 @@ const typescriptFloors = [
   ['ops'],
   ['native'],
   ['graph'],
+  ['constraints'],
   ['tokenizer'],
   ['errors'],
 ]

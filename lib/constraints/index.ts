@@ -1,0 +1,7 @@
+export { ConstraintCache, type ConstraintCacheOptions } from './cache.js'
+export { checkConstraint } from './check.js'
+export { CompiledConstraint, compileConstraint } from './compile.js'
+export type { Constraint } from './constraint.js'
+export type { FromSchema, JsonSchema, JsonSchemaObject, JsonType, JsonValue } from './json-schema.js'
+export { ConstraintMatcher } from './matcher.js'
+export { TokenTrie, type VocabularyBytes } from './token-trie.js'
