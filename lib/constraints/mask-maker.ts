@@ -62,6 +62,7 @@ export class MaskMaker {
   /** Where all stacks have a bottom in common: what is above it, found once, and the tokens that reach it. */
   #addByStackTop(configuration: Configuration, words: Int32Array): boolean {
     const machine = this.#machine
+    if (configuration.frames.length === 0) return true // nothing can follow
     const base = commonFrame(configuration.frames)
     if (base === machine.root) return false
     const frames = configuration.frames.map((frame) => machine.rebase(frame, base, machine.root))

@@ -116,15 +116,18 @@ export class Machine {
   /** Computes and remembers a transition that the table does not have. */
   transition(id: number, byteClass: number): number {
     const { states, frames } = this.#configurations[id]!
-    const found = new Items()
+    let found: Items | null = null // most bytes lead nowhere
     const word = byteClass >> 5
     const bit = 1 << (byteClass & 31)
     for (let i = 0; i < states.length; i++) {
       this.#spend()
       for (const { classes, to } of this.program.states[states[i]!]!.edges)
-        if ((classes[word]! & bit) !== 0) this.#close(found, to, frames[i]!)
+        if ((classes[word]! & bit) !== 0) {
+          found ??= new Items()
+          this.#close(found, to, frames[i]!)
+        }
     }
-    const next = found.size === 0 && !found.isAccepting ? dead : this.#intern(found).id
+    const next = found === null ? dead : this.#intern(found).id
     this.table[id * this.numClasses + byteClass] = next
     return next
   }
