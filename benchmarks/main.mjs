@@ -2,6 +2,7 @@
 // `npm run bench quality -- MODEL TEXT` wants files, `npm run bench peers -- OPTIONS` installs other packages,
 // `npm run bench large` writes 8 GB.
 import { benchAbort } from './abort.mjs'
+import { benchConstraints } from './constraints.mjs'
 import { benchEventLoop } from './event-loop.mjs'
 import { benchModels } from './models.mjs'
 import { benchNeighbour } from './neighbour.mjs'
@@ -11,6 +12,7 @@ const benchmarks = {
   'event-loop': benchEventLoop,
   abort: benchAbort,
   neighbour: benchNeighbour,
+  constraints: benchConstraints,
 }
 const withArguments = {
   large: async () => (await import('./large.mjs')).benchLarge(),

@@ -22,6 +22,8 @@ export type ErrorCode =
   | 'ERR_HUB_BUSY'
   | 'ERR_HUB_UNREACHABLE'
   | 'ERR_HUB_FILE'
+  | 'ERR_UNSATISFIABLE'
+  | 'ERR_BUDGET'
   | 'ERR_INTERNAL'
 
 /** Base of the library's own errors. */
@@ -128,6 +130,17 @@ export class TemplateError extends KvasirError {
  * (`ERR_HUB_FILE`).
  */
 export class HubError extends KvasirError {}
+
+/**
+ * A constraint on generated text that cannot be compiled: malformed (`ERR_INVALID_ARG_VALUE`), beyond what is
+ * supported (`ERR_UNSUPPORTED`), with nothing that fulfils it (`ERR_UNSATISFIABLE`) or too large (`ERR_BUDGET`).
+ */
+export class ConstraintError extends KvasirError {
+  /** @param message names the place: a JSON pointer into the schema, an offset in a regex or a grammar */
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(code, message, options)
+  }
+}
 
 /** A value of the wrong kind: a `TypeError` with a `code`. */
 export function invalidType(where: string, expected: string, found: unknown): TypeError {

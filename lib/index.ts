@@ -3,11 +3,13 @@
 export type { ChatMessage, ChatPiece, ChatTool, ToolCall } from './chat/index.js'
 export { type ChatAnswer, ChatStream } from './chat-stream.js'
 export type { Converted } from './checkpoint/convert.js'
+export type { FromSchema, JsonSchema } from './constraints/index.js'
 export { type ConvertOptions, convertModel } from './convert-model.js'
 export {
   AbortError,
   CheckpointError,
   type CheckpointProblem,
+  ConstraintError,
   ContextFullError,
   DeadlineError,
   DeviceError,
@@ -28,6 +30,7 @@ export {
   type CompleteOptions,
   type Completion,
   type Constraint,
+  type ConstraintValue,
   type EmbedOptions,
   estimateMemory,
   type FinishReason,

@@ -3,7 +3,7 @@ import type { ChatMessage, ChatTool, Rendered } from './chat/index.js'
 import { checkMessages, checkTools, render } from './chat/index.js'
 import { ChatStream } from './chat-stream.js'
 import { readModelConfig } from './checkpoint/model-config.js'
-import type { Constraint } from './constraints/index.js'
+import type { Constraint, FromSchema } from './constraints/index.js'
 import { Deadline } from './engine/deadline.js'
 import { Engine, requestFlags } from './engine/engine.js'
 import type { CompleteOptions, GenerateOptions, RequestOptions } from './engine/generate-options.js'
@@ -118,9 +118,18 @@ export interface LoadOptions {
   signal?: AbortSignal
 }
 
+/** What a text under a constraint is: JSON of the schema's type, one of the choices, or text. */
+export type ConstraintValue<C> = C extends { readonly json: infer S }
+  ? FromSchema<S>
+  : C extends { readonly choices: readonly (infer T)[] }
+    ? T
+    : string
+
 /** A finished text. */
-export interface Choice {
+export interface Choice<C = unknown> {
   text: string
+  /** Of a text under a constraint, once it is complete: JSON parsed, anything else as it is. */
+  value: ConstraintValue<C> | undefined
   /** The generated ids, without the prompt's; the last one is the end token where that ended it. */
   ids: number[]
   /** `stop`: an end token, a stop string or the constraint's end; `length`: `maxTokens` or the context is used up. */
@@ -132,8 +141,8 @@ export interface Choice {
 }
 
 /** A finished generation: the first of its texts, and all of them. */
-export interface Completion extends Choice {
-  choices: Choice[]
+export interface Completion<C = unknown> extends Choice<C> {
+  choices: Choice<C>[]
   usage: Usage
   /** Of the prompt's tokens but the first, where `promptLogprobs` asked for them. */
   promptTokens: PromptToken[] | undefined
@@ -274,6 +283,21 @@ function endTokenIds(field: unknown, vocabSize: number): number[] {
   return ids as number[]
 }
 
+/** A text that was cut off, or that a stop string ended within the JSON, has no value. */
+function constrainedValue<C extends Constraint | undefined>(
+  constraint: C | undefined,
+  text: string,
+  finishReason: FinishReason,
+): ConstraintValue<C> | undefined {
+  if (constraint === undefined || finishReason !== 'stop') return undefined
+  if (!('json' in constraint)) return text as ConstraintValue<C>
+  try {
+    return JSON.parse(text) as ConstraintValue<C>
+  } catch {
+    return undefined
+  }
+}
+
 async function* withoutResult(
   pieces: AsyncGenerator<Piece, unknown, void>,
 ): AsyncGenerator<Piece, void, void> {
@@ -375,8 +399,18 @@ export class LanguageModel {
     return render('chat', messages, setup, { tools, template, variables, addGenerationPrompt })
   }
 
-  /** Continues a prompt to its end, or to `n` ends. Takes what `generate` takes, and `beams`. */
-  async complete(prompt: string | readonly number[], options: CompleteOptions = {}): Promise<Completion> {
+  /**
+   * Continues a prompt to its end, or to `n` ends. Takes what `generate` takes, and `beams`.
+   *
+   * @throws {ConstraintError} when `options.constraint` cannot be compiled, naming the place in it
+   * @example
+   * const schema = { type: 'object', properties: { age: { type: 'integer' } }, required: ['age'] } as const
+   * const { value } = await model.complete('Juliet: ', { constraint: { json: schema } }) // value?.age is a number
+   */
+  async complete<const C extends Constraint | undefined = undefined>(
+    prompt: string | readonly number[],
+    options: CompleteOptions & { constraint?: C } = {},
+  ): Promise<Completion<C>> {
     const request = generateRequest('complete', prompt, options)
     const pieces: Piece[][] = Array.from({ length: request.samples }, () => [])
     const onPieces = (more: Piece[]) => {
@@ -385,12 +419,17 @@ export class LanguageModel {
     const finished = await this.#within('complete', options, (signal) =>
       this.#engine.request<'generate'>(request, { signal, onPieces }),
     )
-    const choices = finished.choices.map((choice, i) => ({
-      text: pieces[i]!.map((piece) => piece.text).join(''),
-      ids: pieces[i]!.map((piece) => piece.id),
-      ...choice,
-      pieces: pieces[i]!,
-    }))
+    const choices = finished.choices.map((choice, i): Choice<C> => {
+      const text = pieces[i]!.map((piece) => piece.text).join('')
+      const ids = pieces[i]!.map((piece) => piece.id)
+      return {
+        text,
+        value: constrainedValue(options.constraint, text, choice.finishReason),
+        ids,
+        ...choice,
+        pieces: pieces[i]!,
+      }
+    })
     return { ...choices[0]!, choices, usage: finished.usage, promptTokens: finished.promptTokens }
   }
 

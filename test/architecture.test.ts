@@ -16,7 +16,8 @@ const typescriptFloors = [
   ['ops'],
   ['native'],
   ['graph'],
-  ['tokenizer', 'constraints', 'chat'],
+  ['constraints', 'chat'],
+  ['tokenizer'],
   ['errors'],
 ]
 

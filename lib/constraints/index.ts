@@ -1,28 +1,7 @@
-export type JsonSchema = boolean | { readonly [key: string]: unknown }
-export type Constraint =
-  | { json: JsonSchema | true }
-  | { regex: string }
-  | { grammar: string }
-  | { choices: readonly string[] }
-export interface VocabularyBytes {
-  readonly size: number
-  bytes(id: number): Uint8Array | null
-}
-export function checkConstraint(_where: string, constraint: unknown): Constraint {
-  return constraint as Constraint
-}
-export declare class TokenTrie {
-  constructor(vocabulary: VocabularyBytes)
-}
-export declare class CompiledConstraint {
-  start(): ConstraintMatcher
-}
-export declare function compileConstraint(constraint: Constraint, trie: TokenTrie): CompiledConstraint
-export declare class ConstraintMatcher {
-  mask(into: Int32Array): void
-  get mayEnd(): boolean
-  get mustEnd(): boolean
-  advance(id: number): void
-  forcedTokens(encode: (bytes: Uint8Array) => number[]): number[]
-  clone(): ConstraintMatcher
-}
+export { ConstraintCache, type ConstraintCacheOptions } from './cache.js'
+export { checkConstraint } from './check.js'
+export { CompiledConstraint, compileConstraint } from './compile.js'
+export type { Constraint } from './constraint.js'
+export type { FromSchema, JsonSchema, JsonSchemaObject, JsonType, JsonValue } from './json-schema.js'
+export { ConstraintMatcher } from './matcher.js'
+export { TokenTrie, type VocabularyBytes } from './token-trie.js'

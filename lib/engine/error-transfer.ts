@@ -2,6 +2,7 @@ import type { CheckpointProblem, ErrorCode } from '../errors.js'
 import {
   AbortError,
   CheckpointError,
+  ConstraintError,
   ContextFullError,
   DeviceError,
   DisposedError,
@@ -63,6 +64,8 @@ function rebuild(
       return new DisposedError(message, options)
     case 'AbortError':
       return new AbortError(message, options)
+    case 'ConstraintError':
+      return new ConstraintError(code, message, options)
     case 'ContextFullError':
       return new ContextFullError(message, options)
     default:

@@ -1,4 +1,5 @@
 import type { Tokenizer } from '../tokenizer/index.js'
+import type { GenerateRequest } from './messages.js'
 import { StopMatcher } from './stop-matcher.js'
 
 /** Turns generated ids into text that is certain: whole characters, and no part of a stop string. */
@@ -7,12 +8,16 @@ export class GeneratedText {
   readonly #decoder: ReturnType<Tokenizer['streamDecoder']> | undefined
 
   constructor(
-    { stop, keepsSpecial }: { stop: string[]; keepsSpecial: boolean },
+    { stop, keepsSpecial, constraint }: Pick<GenerateRequest, 'stop' | 'keepsSpecial' | 'constraint'>,
     tokenizer: Tokenizer | null,
     promptIds: number[],
   ) {
     this.#stops = new StopMatcher(stop)
-    this.#decoder = tokenizer?.streamDecoder({ after: promptIds, keepSpecialTokens: keepsSpecial })
+    this.#decoder = tokenizer?.streamDecoder({
+      after: promptIds,
+      keepSpecialTokens: keepsSpecial,
+      within: constraint !== undefined,
+    })
   }
 
   /** The text that `id` makes certain; with the last id, all that was held back. An end token has none. */

@@ -1,5 +1,6 @@
 import { fromByteAlphabet } from './byte-alphabet.js'
-import { byteOf, connectDecoder, type Decoder, spaceStage } from './decoder.js'
+import { byteOf, type Decoder, spaceStage } from './decoder.js'
+import { textWithin } from './token-bytes.js'
 
 /** White space, controls and whatever else leaves no ink; U+2800 is an empty Braille cell. */
 const invisible = /[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u2800\\]/gu
@@ -13,24 +14,6 @@ export function displayToken(content: string, isAdded: boolean, decoder: Decoder
   if (decoder.bytes === 'fallback' && byteOf(content) >= 0)
     return displayBytes(Uint8Array.of(byteOf(content)))
   return displayText(textWithin(content, decoder))
-}
-
-/** A token's text within a text, where nothing is stripped from its front. */
-function textWithin(content: string, decoder: Decoder): string {
-  let text = ''
-  const sink = {
-    write: (fragment: string) => {
-      text += fragment
-    },
-    end: () => {},
-  }
-  const stages = connectDecoder(decoder, sink)
-  // The letter stands for the tokens before.
-  stages.write('x', true)
-  text = ''
-  stages.write(content, true)
-  stages.end()
-  return text
 }
 
 function displayBytes(bytes: Uint8Array): string {

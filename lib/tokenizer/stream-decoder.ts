@@ -42,6 +42,12 @@ export class StagedStreamDecoder implements StreamDecoder {
     this.#stages = connectDecoder(rules.decoder, this.#sink)
   }
 
+  /** Goes on as if there had been text before. */
+  startWithin(): void {
+    this.#stages.write('x', true)
+    this.#text = ''
+  }
+
   push(id: number): string {
     const { vocabulary, decoder, keepsSpecialTokens } = this.#rules
     checkId('StreamDecoder.push: id', id)

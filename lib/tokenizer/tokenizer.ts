@@ -7,6 +7,7 @@ import { displayToken } from './display.js'
 import type { Normalizer } from './normalizer.js'
 import type { PreTokenizer } from './pre-tokenizer.js'
 import { checkId, StagedStreamDecoder, type StreamDecoder } from './stream-decoder.js'
+import { bytesWithin } from './token-bytes.js'
 import type { Vocabulary } from './vocabulary.js'
 
 export interface EncodeOptions {
@@ -33,6 +34,11 @@ export interface StreamDecodeOptions extends DecodeOptions {
    * ids leave incomplete belongs to the pieces.
    */
   after?: ArrayLike<number>
+  /**
+   * Whether the pieces are in the midst of a text, even if the ids before stand for none, such as BOS alone: nothing is
+   * taken away at their beginning, so that their bytes are those that `tokenBytes` tells. Default false.
+   */
+  within?: boolean
 }
 
 /** Text to token ids and back. */
@@ -64,6 +70,14 @@ export interface Tokenizer {
    * `<0xE2>`, a leading combining mark stands on "◌". Where no token has the id: `<unused 151670>`.
    */
   display(id: number): string
+  /**
+   * What a token writes in the midst of a text, in UTF-8, possibly a part of a character; null for tokens that no text
+   * is made of: special and added ones, and ids that have no token. SentencePiece's "▁" is a space; at the beginning
+   * of a text decoders take that of the first token away (see `StreamDecodeOptions.within`).
+   *
+   * @throws RangeError where `id` is not an integer from 0 to 2^31 - 1
+   */
+  tokenBytes(id: number): Uint8Array | null
   /** Whether an id stands for no text, such as BOS and EOS. */
   isSpecial(id: number): boolean
   /** The texts of special tokens, by id. */
@@ -170,6 +184,14 @@ export class PipelineTokenizer implements Tokenizer {
     return content === undefined ? `<unused ${id}>` : displayToken(content, vocabulary.isAdded(id), decoder)
   }
 
+  tokenBytes(id: number): Uint8Array | null {
+    checkId('tokenBytes: id', id)
+    const { vocabulary, decoder } = this.#parts
+    const content = vocabulary.contentOf(id)
+    const isText = content !== undefined && !vocabulary.isAdded(id) && !vocabulary.isSpecial(id)
+    return isText ? bytesWithin(content, decoder) : null
+  }
+
   isSpecial(id: number): boolean {
     return this.#parts.vocabulary.isSpecial(id)
   }
@@ -180,10 +202,11 @@ export class PipelineTokenizer implements Tokenizer {
   }
 
   streamDecoder(options: StreamDecodeOptions = {}): StreamDecoder {
-    const { after = [], keepSpecialTokens = false } = options
+    const { after = [], keepSpecialTokens = false, within = false } = options
     const { vocabulary, decoder } = this.#parts
     checkIds('streamDecoder: after', after)
     const stream = new StagedStreamDecoder({ vocabulary, decoder, keepsSpecialTokens: keepSpecialTokens })
+    if (within) stream.startWithin()
     for (let i = 0; i < after.length; i++) stream.push(after[i]!)
     return stream
   }
