@@ -22,7 +22,7 @@
       "dependencies": ["kernels_baseline"],
       "conditions": [
         ["target_arch == 'x64'", { "dependencies": ["kernels_avx2", "kernels_avxvnni", "kernels_avx512"] }],
-        ["target_arch == 'arm64'", { "dependencies": ["kernels_dotprod"] }]
+        ["target_arch == 'arm64'", { "dependencies": ["kernels_dotprod", "kernels_i8mm"] }]
       ],
       "sources": ["<!@(node scripts/native-sources.cjs base)"],
       "libraries": ["-ldl", "-lpthread"]
@@ -62,6 +62,13 @@
           "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
           "cflags_cc": ["<!@(node scripts/native-sources.cjs isas arm64 dotprod)"],
           "defines": ["KVASIR_ISA=dotprod"]
+        },
+        {
+          "target_name": "kernels_i8mm",
+          "type": "static_library",
+          "sources": ["<!@(node scripts/native-sources.cjs kernels)"],
+          "cflags_cc": ["<!@(node scripts/native-sources.cjs isas arm64 i8mm)"],
+          "defines": ["KVASIR_ISA=i8mm"]
         }
       ]
     }]

@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url'
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 process.chdir(root)
 const folder = join(root, 'build', 'neon')
-// A processor with the dot product of bytes: it runs both of arm64's instruction sets.
-const processor = 'neoverse-n1'
+// One that runs all of arm64's instruction sets.
+const processor = 'max'
 const tests = ['test/kernels', 'test/models/fixtures.test.ts', 'test/models/goldens.test.ts']
 
 function run(command, args, options = {}) {

@@ -19,6 +19,9 @@ extern const CpuKernels kCpuKernels;
 namespace dotprod {
 extern const CpuKernels kCpuKernels;
 }
+namespace i8mm {
+extern const CpuKernels kCpuKernels;
+}
 #endif
 #if defined(__x86_64__)
 namespace avx2 {
@@ -48,6 +51,7 @@ const IsaRow kIsas[] = {
     {&avx2::kCpuKernels, [](const platform::CpuFeatures& f) { return f.avx2; }},
 #endif
 #if defined(__aarch64__)
+    {&i8mm::kCpuKernels, [](const platform::CpuFeatures& f) { return f.arm_i8mm; }},
     {&dotprod::kCpuKernels, [](const platform::CpuFeatures& f) { return f.arm_dotprod; }},
 #endif
     {&baseline::kCpuKernels, [](const platform::CpuFeatures&) { return true; }},

@@ -60,8 +60,7 @@ struct Grid {
   uint16_t scale_bits, min_bits;
   float scale, min;
   Four u[kFours];
-  float error;                  // the sum of squares
-  float sum_u, sum_uu, sum_ux;  // for least squares
+  float error;  // the sum of squares
 
   Grid(const float* x, float wanted_scale, float wanted_min)
       : scale_bits(round_up_f16(wanted_scale)),
@@ -70,7 +69,7 @@ struct Grid {
         min(from_f16(min_bits)) {
     const float inverse = scale > 0 ? 1 / scale : 0;
     const Four zero{}, most = zero + 15;
-    Four errors{}, us{}, uus{}, uxs{};
+    Four errors{};
     for (int i = 0; i < kFours; i++) {
       const Four number = load(x + 4 * i);
       Four place = ((number - min) * inverse + kMagic) - kMagic;
@@ -78,26 +77,46 @@ struct Grid {
       place = place < most ? place : most;
       const Four error = scale * place + min - number;
       errors += error * error;
-      us += place;
-      uus += place * place;
-      uxs += place * number;
       u[i] = place;
     }
     error = sum(errors);
-    sum_u = sum(us);
-    sum_uu = sum(uus);
-    sum_ux = sum(uxs);
   }
 };
 
-// The grid whose scale and min give x the least squared error where its u are those of `grid`.
-Grid least_squares(const float* x, float sum_x, const Grid& grid) {
-  const float determinant = kColumns * grid.sum_uu - grid.sum_u * grid.sum_u;
-  if (!(determinant > 0)) return grid;
-  const float scale = (kColumns * grid.sum_ux - grid.sum_u * sum_x) / determinant;
-  const float min = (sum_x - scale * grid.sum_u) / kColumns;
-  if (!(scale > 0 && scale <= kMostF16 && std::fabs(min) <= kMostF16)) return grid;
-  return Grid(x, scale, min);
+// A block's numbers as whole multiples, from -127 to 127, of a scale that is at least the largest magnitude / 127.
+struct Multiples {
+  uint16_t scale_bits;
+  float scale;
+  Four q[kFours];
+  float error;  // the sum of squares
+
+  Multiples(const float* x, float wanted_scale)
+      : scale_bits(round_up_f16(wanted_scale)), scale(from_f16(scale_bits)) {
+    const float inverse = scale > 0 ? 1 / scale : 0;
+    Four errors{};
+    for (int i = 0; i < kFours; i++) {
+      const Four number = load(x + 4 * i);
+      const Four multiple = (number * inverse + kMagic) - kMagic;
+      const Four error = scale * multiple - number;
+      errors += error * error;
+      q[i] = multiple;
+    }
+    error = sum(errors);
+  }
+};
+
+// A scale larger than need be may by chance lie better for a block's other numbers. Of these, under which the largest
+// is 127, 126.5, ... 121 multiples, the best has 0.82 of the least scale's squared error (normal numbers); more scales
+// would bring 0.80, least squares 0.02 less. Closer ones are too much alike.
+Multiples improve(const float* x, float most, const Multiples& plain) {
+  constexpr int kScales = 12;
+  float error = plain.error, scale = plain.scale;
+  for (int i = 1; i <= kScales; i++) {
+    const Multiples tried(x, std::min(most / (127 - 0.5f * static_cast<float>(i)), kMostF16));
+    scale = tried.error < error ? tried.scale : scale;
+    error = std::min(tried.error, error);
+  }
+  return Multiples(x, scale);
 }
 
 bool quantize_block(const float* x, Q8Block& out) {
@@ -106,32 +125,72 @@ bool quantize_block(const float* x, Q8Block& out) {
     out = {};
     return true;
   }
-  out.scale = round_up_f16(f32_of_bits(most) / 127);
-  const float scale = from_f16(out.scale);
-  const float inverse = scale > 0 ? 1 / scale : 0;
-  for (int i = 0; i < kColumns; i++) out.q[i] = static_cast<int8_t>((x[i] * inverse + kMagic) - kMagic);
+  Multiples best(x, f32_of_bits(most) / 127);
+  if (best.error > 0) best = improve(x, f32_of_bits(most), best);
+  out.scale = best.scale_bits;
+  for (int i = 0; i < kColumns; i++) out.q[i] = static_cast<int8_t>(best.q[i / 4][i % 4]);
   return false;
 }
 
-// Ranges that leave out the outermost numbers round the many others less. The best is chosen at the end: a branch for
-// each would be guessed wrong half of the time, and what follows it could not be computed meanwhile.
-Grid improve(const float* x, float sum_x, float low, float high, const Grid& plain) {
-  constexpr int kRanges = 2, kRounds = 3;
-  struct Candidate {
-    float error, scale, min;
-  };
-  Candidate candidates[kRanges * kRounds];
-  for (int range = 0; range < kRanges; range++) {
-    const float inset = static_cast<float>(range) * 0.07f * (high - low);
-    Grid grid(x, (high - low - 2 * inset) / 15, low + inset);
-    for (int round = 0; round < kRounds; round++) {
-      grid = least_squares(x, sum_x, grid);
-      candidates[range * kRounds + round] = {grid.error, grid.scale, grid.min};
+// The grid of a scale and a min as they are, for numbers that are given from their least on.
+struct Fit {
+  float scale, min;
+  float sum_u, sum_uu, sum_ux;
+  float gain;  // how much less the sum of squared errors is than that of the numbers
+
+  Fit(const float* above, float sum_x, float scale, float min) : scale(scale), min(min) {
+    const float inverse = 1 / scale, shift = -min * inverse;
+    const Four zero{}, most = zero + 15;
+    Four us{}, uus{}, uxs{};
+    for (int i = 0; i < kFours; i++) {
+      const Four number = load(above + 4 * i);
+      Four place = (number * inverse + shift + kMagic) - kMagic;
+      place = place > zero ? place : zero;
+      place = place < most ? place : most;
+      us += place;
+      uus += place * place;
+      uxs += place * number;
     }
+    sum_u = sum(us);
+    sum_uu = sum(uus);
+    sum_ux = sum(uxs);
+    gain = 2 * (scale * sum_ux + min * sum_x) - scale * (scale * sum_uu + 2 * min * sum_u) -
+           kColumns * min * min;
   }
-  Candidate best{plain.error, plain.scale, plain.min};
-  for (const Candidate& candidate : candidates) best = candidate.error < best.error ? candidate : best;
-  return Grid(x, best.scale, best.min);
+};
+
+// With the scale and the min that give the least squared error where the numbers stay at their places.
+Fit least_squares(const float* above, float sum_x, const Fit& fit) {
+  const float determinant = kColumns * fit.sum_uu - fit.sum_u * fit.sum_u;
+  const float scale = (kColumns * fit.sum_ux - fit.sum_u * sum_x) / determinant;
+  const float min = (sum_x - scale * fit.sum_u) / kColumns;
+  const bool found = determinant > 0 && scale > 0;
+  return Fit(above, sum_x, found ? scale : fit.scale, found ? min : fit.min);
+}
+
+// Ranges that leave out the outermost numbers, on either side or both, round the many others less. All are improved
+// side by side: each waits for its own sums, and the processor computes another's meanwhile.
+Grid improve(const float* x, float low, float high, const Grid& plain) {
+  constexpr int kRanges = 4, kRounds = 3;
+  alignas(16) float above[kColumns];
+  float sum_x = 0;
+  for (int i = 0; i < kColumns; i++) above[i] = x[i] - low;
+  for (int i = 0; i < kColumns; i++) sum_x += above[i];
+  const float range = high - low, inset = 0.08f * range;
+  Fit fits[kRanges] = {{above, sum_x, range / 15, 0},
+                       {above, sum_x, (range - inset) / 15, inset},
+                       {above, sum_x, (range - inset) / 15, 0},
+                       {above, sum_x, (range - 2 * inset) / 15, inset}};
+  float gain = 0, scale = plain.scale, min = plain.min;
+  for (int round = 0; round < kRounds; round++)
+    for (Fit& fit : fits) {
+      fit = least_squares(above, sum_x, fit);
+      scale = fit.gain > gain ? fit.scale : scale;
+      min = fit.gain > gain ? fit.min + low : min;
+      gain = std::max(fit.gain, gain);
+    }
+  const Grid best(x, std::min(scale, kMostF16), std::clamp(min, -kMostF16, kMostF16));
+  return best.error < plain.error ? best : plain;
 }
 
 bool quantize_block(const float* x, Q4Block& out) {
@@ -142,9 +201,7 @@ bool quantize_block(const float* x, Q4Block& out) {
   float low = x[0], high = x[0];
   for (int i = 1; i < kColumns; i++) low = std::min(low, x[i]), high = std::max(high, x[i]);
   Grid best(x, (high - low) / 15, low);
-  float sum_x = 0;
-  for (int i = 0; i < kColumns; i++) sum_x += x[i];
-  if (best.error > 0) best = improve(x, sum_x, low, high, best);
+  if (best.error > 0) best = improve(x, low, high, best);
   out.scale = best.scale_bits;
   out.min = best.min_bits;
   for (int i = 0; i < kColumns / 2; i++) {

@@ -155,6 +155,8 @@ CpuFeatures cpu_features() {
   features.intel = __builtin_cpu_is("intel");
 #elif defined(__aarch64__)
   features.arm_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  constexpr unsigned long kI8mm = 1ul << 13;  // HWCAP2_I8MM, a name that older headers lack
+  features.arm_i8mm = features.arm_dotprod && (getauxval(AT_HWCAP2) & kI8mm) != 0;
 #endif
   return features;
 }

@@ -74,6 +74,7 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool arm_dotprod = false;  // products of bytes
+  bool arm_i8mm = false;     // matrices of bytes
   bool intel = false;
 };
 CpuFeatures cpu_features();

@@ -235,6 +235,21 @@ describe.each(types)('linear, weights in %s', (type) => {
   })
 })
 
+describe.skipIf(onCuda).each(blockTypes)('linear, weights in %s', (type) => {
+  it('gives the same bits on every instruction set that multiplies and adds in one', () => {
+    const graph = shapesGraph(type, 512)
+    let first: Record<string, Float32Array>[] | undefined
+    for (const [program, isa] of graph.programs({ ...graph.stored, maxTokens: 512 })) {
+      if (process.arch === 'x64' && isa === 'baseline') continue
+      const found = rowCounts.map((M) => program.run(rowStep(M)) as Record<string, Float32Array>)
+      first ??= found
+      for (const [i, M] of rowCounts.entries())
+        for (const [name, y] of Object.entries(found[i]))
+          expect(difference(y, first[i][name]), `${isa}, ${M} rows, ${name}`).toBe('')
+    }
+  })
+})
+
 describe.each(floatTypes)('linear, weights in %s', (type) => {
   it('rounds weights to the nearest', () => {
     const exact = randomNumbers(5, 40 * 33)

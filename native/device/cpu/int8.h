@@ -144,12 +144,68 @@ static inline __m256i store_rounded(Rounded* p, Vec numbers) {
 
 #elif defined(__aarch64__)
 
-// Signed here, so that no offset is left to make up for: `first` is not needed.
 using Rounded = int8_t;
-struct Bytes {
+struct FourRounded {
   int8x16_t v;
 };
-struct FourRounded {
+static inline FourRounded load_rounded(const Rounded* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return {vreinterpretq_s8_s32(vdupq_n_s32(four))};
+}
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+
+struct Bytes {
+  uint8x16_t v;
+};
+struct Dots {
+  int32x4_t v;
+};
+static inline Dots start_dots(int32_t first) { return {vdupq_n_s32(first)}; }
+static inline Bytes load_bytes(const uint8_t* p) { return {vld1q_u8(p)}; }
+static inline void load_halves(const uint8_t* p, Bytes& low, Bytes& high) {
+  const uint8x16_t both = vld1q_u8(p);
+  low.v = vandq_u8(both, vdupq_n_u8(15));
+  high.v = vshrq_n_u8(both, 4);
+}
+static inline Dots add_products(Dots sum, Bytes w, FourRounded x) { return {vusdotq_s32(sum.v, w.v, x.v)}; }
+static inline Vec to_floats(Dots sum) { return {vcvtq_f32_s32(sum.v)}; }
+
+// Eight bytes of each of two lanes, and of two rows of activations.
+struct LanePair {
+  uint8x16_t v;
+};
+struct RowPair {
+  int8x16_t v;
+};
+// Sums of two lanes' products, each with two rows: of the first lane, then of the second.
+struct PairDots {
+  int32x4_t v;
+};
+static inline PairDots start_pair(Dots first_row, Dots second_row) {
+  return {vtrn1q_s32(first_row.v, second_row.v)};
+}
+// Lanes 0 and 1 of four bytes and four more, and lanes 2 and 3.
+static inline void pair_lanes(Bytes first, Bytes second, LanePair (&pairs)[2]) {
+  const uint32x4_t a = vreinterpretq_u32_u8(first.v), b = vreinterpretq_u32_u8(second.v);
+  pairs[0].v = vreinterpretq_u8_u32(vzip1q_u32(a, b));
+  pairs[1].v = vreinterpretq_u8_u32(vzip2q_u32(a, b));
+}
+// Of two rows that lie one after the other, or of one and a row of zeros.
+static inline RowPair load_row_pair(const Rounded* p, bool both) {
+  return {both ? vld1q_s8(p) : vcombine_s8(vld1_s8(p), vdup_n_s8(0))};
+}
+static inline PairDots add_products(PairDots sum, LanePair w, RowPair x) {
+  return {vusmmlaq_s32(sum.v, w.v, x.v)};
+}
+static inline Dots first_row(const PairDots (&pairs)[2]) { return {vuzp1q_s32(pairs[0].v, pairs[1].v)}; }
+static inline Dots second_row(const PairDots (&pairs)[2]) { return {vuzp2q_s32(pairs[0].v, pairs[1].v)}; }
+
+#else
+
+// Signed here, so that no offset is left to make up for: `first` of start_dots is not needed.
+struct Bytes {
   int8x16_t v;
 };
 static inline Bytes load_bytes(const uint8_t* p) {
@@ -159,11 +215,6 @@ static inline void load_halves(const uint8_t* p, Bytes& low, Bytes& high) {
   const uint8x16_t both = vld1q_u8(p);
   low.v = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));
   high.v = vreinterpretq_s8_u8(vshrq_n_u8(both, 4));
-}
-static inline FourRounded load_rounded(const Rounded* p) {
-  int32_t four;
-  std::memcpy(&four, p, 4);
-  return {vreinterpretq_s8_s32(vdupq_n_s32(four))};
 }
 
 #if defined(__ARM_FEATURE_DOTPROD)
@@ -187,6 +238,7 @@ static inline Dots add_products(Dots sum, Bytes w, FourRounded x) {
 }
 static inline Vec to_floats(Dots sum) { return {vcvtq_f32_s32(vpaddq_s32(sum.low, sum.high))}; }
 
+#endif
 #endif
 
 static inline int32x4_t store_rounded(Rounded* p, Vec numbers) {

@@ -81,7 +81,10 @@ const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 12, kBytes};
 #define KVASIR_FMA(r) "fmla v" #r ".4s, v30.4s, v31.4s\n\t"
 const Unit kF32 = {KVASIR_LOOP(KVASIR_FMA), 16, 4};
 const Unit kBF16 = kF32;
-#if defined(__ARM_FEATURE_DOTPROD)
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+#define KVASIR_INT8(r) "usmmla v" #r ".4s, v30.16b, v31.16b\n\t"
+const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 16, 32};
+#elif defined(__ARM_FEATURE_DOTPROD)
 #define KVASIR_INT8(r) "sdot v" #r ".4s, v30.16b, v31.16b\n\t"
 const Unit kInt8 = {KVASIR_LOOP(KVASIR_INT8), 16, 16};
 #else

@@ -79,11 +79,11 @@ static void pack_pairs(const Linear& p, Range rows, Range columns, std::byte* to
 static void pack_rounded(const Linear& p, Range rows, Range columns, std::byte* to) {
   const int64_t count = rows.size();
   for (int64_t k = columns.begin; k < columns.end; k += kBlockColumns, to += count * kRoundedRowBytes) {
-    Rounded* fours = reinterpret_cast<Rounded*>(to);
-    float* scales = reinterpret_cast<float*>(fours + kBlockColumns * count);
+    Rounded* numbers = reinterpret_cast<Rounded*>(to);
+    float* scales = reinterpret_cast<float*>(numbers + kBlockColumns * count);
     for (int64_t r = 0; r < count; r++) {
       const float* x = floats(p.x) + (rows.begin + r) * p.x_stride + k;
-      const BlockRounding rounding = round_block(x, columns.end - k, fours + 4 * r, 4 * count);
+      const BlockRounding rounding = round_block(x, columns.end - k, numbers, r, count);
       scales[r] = rounding.scale;
       if (p.weight_dtype == DType::kQ8) {
         const int32_t offset = -128 * rounding.sum;
