@@ -4,6 +4,9 @@ import type { SamplingOptions } from './messages.js'
 /** The most alternatives that a row can tell. */
 export const maxTop = 64
 
+/** A share of probability that f32 tells from none. */
+const leastShare = 1e-30
+
 /** What only some rows ask for, and the plain program does not know. */
 export interface RowControls {
   /** Tokens of the logits that get another value, if any. */
@@ -67,9 +70,9 @@ export class SamplingTables {
       const { sampling, position } = rows[r]!
       this.#temperature[r] = sampling.temperature
       this.#topK[r] = sampling.topK
-      this.#topP[r] = sampling.topP
+      this.#topP[r] = Math.max(sampling.topP, leastShare)
       this.#minP[r] = sampling.minP
-      this.#typicalP[r] = sampling.typicalP
+      this.#typicalP[r] = Math.max(sampling.typicalP, leastShare)
       this.#seed[2 * r] = sampling.seed[0]
       this.#seed[2 * r + 1] = sampling.seed[1]
       this.#counter[r] = position
