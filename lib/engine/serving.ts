@@ -50,6 +50,8 @@ export class Serving {
   readonly #arrivals: { request: Request; arrivedAt: number }[] = []
   #wake = () => {}
   #disposed = false
+  /** When the last step ended, or work came after a rest. */
+  #since = performance.now()
 
   constructor(setup: ServingSetup) {
     this.#setup = setup
@@ -76,25 +78,35 @@ export class Serving {
   /** Runs until `dispose`. Between steps control goes back to the event loop. */
   async run(): Promise<void> {
     while (!this.#disposed) {
-      if (!this.#step()) await this.#somethingNew()
-      else await nextTurn()
+      if (this.#step()) await nextTurn()
+      else {
+        await this.#somethingNew()
+        this.#since = performance.now()
+      }
     }
   }
 
   /** False where there was nothing to do. */
   #step(): boolean {
-    const startedAt = performance.now()
     this.#dropAborted()
-    this.#beginArrivals(startedAt + arrivalMs)
+    this.#beginArrivals(performance.now() + arrivalMs)
     const step = this.#scheduler.plan()
     if (!step) {
       this.#outbox.flush()
       return this.#arrivals.length > 0
     }
-    const nativeMs = this.#runStep(step)
+    const nativeBefore = this.#setup.runner.nativeMs
+    this.#runStep(step)
     this.#outbox.flushDue()
-    this.#setup.context.stats.step(nativeMs, performance.now() - startedAt - nativeMs)
+    this.#countStep(this.#setup.runner.nativeMs - nativeBefore)
     return true
+  }
+
+  /** What lies between two steps is the engine's own work, too: messages that come in, and the collection of garbage. */
+  #countStep(nativeMs: number): void {
+    const now = performance.now()
+    this.#setup.context.stats.step(nativeMs, now - this.#since - nativeMs)
+    this.#since = now
   }
 
   #somethingNew(): Promise<void> {
@@ -216,18 +228,13 @@ export class Serving {
       if (isStopped(work.request)) this.#fail(work.request, new AbortError(`${work.request.type}: aborted`))
   }
 
-  /** Milliseconds that native code took. */
-  #runStep(step: Step<AnyTask>): number {
-    const startedAt = performance.now()
-    let endedAt = startedAt
+  #runStep(step: Step<AnyTask>): void {
     try {
       const take = step.kind === 'sample' ? this.#sample(step) : this.#compute(step)
-      endedAt = performance.now()
       take?.()
     } catch (error) {
       for (const { task } of step.chunks) this.#failTask(task, error)
     }
-    return endedAt - startedAt
   }
 
   /** Runs a step that samples; gives what takes its results. */
