@@ -39,6 +39,9 @@ export interface ServingSetup {
 /** Arrivals are looked at for so long between two steps: a text of a megabyte takes half a second to split. */
 const arrivalMs = 5
 
+/** The event loop has its turn at least so often. */
+const turnMs = 50
+
 /** Serves requests, many at once: one step after another, each with whatever is to be done. */
 export class Serving {
   readonly #setup: ServingSetup
@@ -75,14 +78,21 @@ export class Serving {
     this.#wake()
   }
 
-  /** Runs until `dispose`. Between steps control goes back to the event loop. */
-  async run(): Promise<void> {
+  /**
+   * Runs until `dispose`. Between steps control goes back to the event loop from time to time; `takeMessages`, which brings
+   * in what has come meanwhile, takes a fifth as long.
+   */
+  async run(takeMessages: () => void): Promise<void> {
+    let turnedAt = performance.now()
     while (!this.#disposed) {
-      if (this.#step()) await nextTurn()
-      else {
-        await this.#somethingNew()
-        this.#since = performance.now()
+      const isBusy = this.#step()
+      if (isBusy && this.#since - turnedAt < turnMs) {
+        takeMessages()
+        continue
       }
+      await (isBusy ? nextTurn() : this.#somethingNew())
+      turnedAt = performance.now()
+      if (!isBusy) this.#since = turnedAt
     }
   }
 
@@ -401,7 +411,7 @@ function mostProbable(probabilities: Float32Array, top: number, { tokenizer }: M
   })
 }
 
-/** Lets messages in, and termination: a bare loop of native calls could not be ended from outside. */
+/** Lets the event loop do what else there is for it. */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
