@@ -1,5 +1,5 @@
 // `npm run bench [-- NAME...]`: all benchmarks, or those named. Those that take arguments are run only when named:
-// `npm run bench quality -- MODEL TEXT` wants files, `npm run bench peers -- OPTIONS` installs other packages,
+// `npm run bench quality -- MODEL TEXT` wants files, `npm run bench engine|peers -- OPTIONS` install other packages,
 // `npm run bench large` writes 8 GB.
 import { benchAbort } from './abort.mjs'
 import { benchConstraints } from './constraints.mjs'
@@ -17,6 +17,7 @@ const benchmarks = {
 const withArguments = {
   large: async () => (await import('./large.mjs')).benchLarge(),
   quality: async (args) => (await import('./quality.mjs')).benchQuality(args),
+  engine: async (args) => (await import('./engine.mjs')).benchEngine(args),
   peers: async (args) => (await import('./peers/main.mjs')).benchPeers(args),
 }
 

@@ -1,10 +1,9 @@
 // `npm run bench peers [-- OPTIONS]`: Kvasir beside other packages that run language models in Node.js, all with the same
 // random weights. Each contender is verified first, and measured round by round in a process of its own.
-import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { addon } from '../../dist/native/addon.js'
 import { contenders, installedVersion } from './contenders.mjs'
+import { installPeers } from './install.mjs'
 import { prepareModels } from './models/prepare.mjs'
 import { shapes } from './models/shapes.mjs'
 import { readOptions } from './options.mjs'
@@ -13,17 +12,16 @@ import { printResults } from './report/table.mjs'
 import { efforts, measureRound } from './rounds.mjs'
 import { referenceAnswers, verify } from './verify.mjs'
 
-const here = fileURLToPath(new URL('.', import.meta.url))
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** @param {string[]} argv */
 export async function benchPeers(argv) {
   const options = readOptions(argv)
-  const installProblem = install()
+  const installProblem = installPeers()
   const effort = { ...efforts[options.quick ? 'quick' : 'full'], ...options.effort }
   const threads = options.threads ?? addon().cpuInfo().processors
   const results = { ...describeRun({ threads, effort }), shapes: {} }
-  const path = options.json ?? resultsPath(results)
+  const path = options.json ?? resultsPath('peers', results)
   for (const shape of options.shapes) {
     const rows = options.contenders.map((name) => newRow(name, installProblem))
     const { decodeTokens } = { ...shapes[shape], ...effort }
@@ -33,18 +31,6 @@ export async function benchPeers(argv) {
   }
   writeResults(path, results)
   console.log(`\nwritten: ${[path, ...(await writeCharts(path, results))].join(', ')}`)
-}
-
-/** Installs the peers where that was not done. Their install scripts, which download what is not needed, stay unrun. */
-function install() {
-  if (existsSync(`${here}node_modules/.package-lock.json`)) return null // npm writes it last
-  console.log('installing peers')
-  const { status, stderr } = spawnSync('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], {
-    cwd: here,
-    encoding: 'utf8',
-  })
-  if (status === 0) return null
-  return `npm install failed with ${/npm error code (\S+)/.exec(stderr)?.[1] ?? status}`
 }
 
 function newRow(name, installProblem) {

@@ -92,7 +92,7 @@ async function measureAborts(contestant, { prompts, prefillMs, perToken, decodeT
 }
 
 /** On a machine that others use too, work may be done before it was to be aborted. */
-async function abortInTime(contestant, { dueMs, ...options }) {
+export async function abortInTime(contestant, { dueMs, ...options }) {
   for (let due = dueMs; due > dueMs / 20; due /= 2) {
     const result = await contestant.ask('abort', { ...options, dueMs: due })
     if (result.settledMs >= 0) return result
@@ -101,7 +101,7 @@ async function abortInTime(contestant, { dueMs, ...options }) {
 }
 
 /** Prompts that share no beginning, so that none is remembered. */
-function promptOf(length, { vocabulary, seed }) {
+export function promptOf(length, { vocabulary, seed }) {
   return Array.from({ length }, (_, i) => (i * 7919 + seed * 613 + 17) % vocabulary)
 }
 

@@ -12,6 +12,7 @@ import type {
   ToWorker,
 } from './messages.js'
 import { flags } from './messages.js'
+import { piecesOf } from './piece-columns.js'
 
 /** Distributes over the union, which `Omit` alone does not. */
 type Unsent<T> = T extends Request ? Omit<T, 'id' | 'flag'> : never
@@ -206,7 +207,7 @@ export class Engine {
 
   #receive(message: FromWorker): void {
     if (message.type === 'pieces') {
-      for (const { id, pieces } of message.batches) this.#pending.get(id)?.onPieces?.(pieces)
+      for (const [id, pieces] of piecesOf(message.columns)) this.#pending.get(id)?.onPieces?.(pieces)
       return
     }
     if (message.type !== 'result' && message.type !== 'error') return

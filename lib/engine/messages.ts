@@ -3,6 +3,7 @@ import type { Graph } from '../graph/graph.js'
 import type { CheckpointLayout, NamedParameter } from '../nn/index.js'
 import type { TransferredError } from './error-transfer.js'
 import type { Penalties } from './logit-edits.js'
+import type { PieceColumns } from './piece-columns.js'
 
 // What the caller's thread and the engine's worker say to each other. All of it is plain data.
 
@@ -357,6 +358,6 @@ export type FromWorker =
   | { type: 'planned'; plan: MemoryPlan }
   | { type: 'ready'; info: EngineInfo }
   | { type: 'unready'; error: TransferredError }
-  | { type: 'pieces'; batches: { id: number; pieces: Piece[] }[] }
+  | { type: 'pieces'; columns: PieceColumns }
   | { type: 'result'; id: number; result: Results[keyof Results] }
   | { type: 'error'; id: number; error: TransferredError }

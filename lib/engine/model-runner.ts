@@ -87,6 +87,8 @@ export class ModelRunner {
   readonly #graphs = new Map<GraphKind, Program>()
   #prepared: Graph | undefined
   #hiddenSize: number | undefined
+  /** Milliseconds that all steps so far spent in native code. */
+  nativeMs = 0
 
   constructor(setup: RunnerSetup) {
     this.#setup = setup
@@ -141,7 +143,7 @@ export class ModelRunner {
     const { ids, logprobs, topIds, topLogprobs } = this.#outputs
     const outputs: SampledRows = controlled ? { ids, logprobs, topIds, topLogprobs } : { ids, logprobs }
     const program = this.#program(controlled ? 'controlled' : 'sample')
-    return program.run(inputs, { ...outputs }, flag) ? outputs : undefined
+    return this.#timed(() => program.run(inputs, { ...outputs }, flag)) ? outputs : undefined
   }
 
   /**
@@ -157,7 +159,8 @@ export class ModelRunner {
     const size = count * rows.length
     const outputs = { ids: new Int32Array(size).fill(-1), logprobs: new Float32Array(size).fill(Number.NaN) }
     const inputs = { ...this.#tables.fill(step), ...this.#sampling.fill(rows) }
-    const done = this.#program('sample').runAhead(inputs, count, outputs, flag)
+    const program = this.#program('sample')
+    const done = this.#timed(() => program.runAhead(inputs, count, outputs, flag))
     if (done === 0) return undefined
     return {
       ids: outputs.ids.subarray(0, done * rows.length),
@@ -175,7 +178,16 @@ export class ModelRunner {
       chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
     )
     const result = new Float32Array(rows * this.#widthOf(kind))
-    return this.#program(kind).run(this.#tables.fill(step), { [kind]: result }, flag) ? result : undefined
+    const program = this.#program(kind)
+    const inputs = this.#tables.fill(step)
+    return this.#timed(() => program.run(inputs, { [kind]: result }, flag)) ? result : undefined
+  }
+
+  #timed<T>(native: () => T): T {
+    const startedAt = performance.now()
+    const result = native()
+    this.nativeMs += performance.now() - startedAt
+    return result
   }
 
   /** Lets steps of a kind give what a graph of the same model does, until it is let go. */
@@ -191,7 +203,9 @@ export class ModelRunner {
 
   /** Runs a step with a graph that was added; false when the flag was raised on the way. */
   runGraph(step: Step, outputs: Record<string, Float32Array>, flag: Int32Array | null): boolean {
-    return this.#graphs.get(step.kind as GraphKind)!.run(this.#tables.fill(step), outputs, flag)
+    const program = this.#graphs.get(step.kind as GraphKind)!
+    const inputs = this.#tables.fill(step)
+    return this.#timed(() => program.run(inputs, outputs, flag))
   }
 
   #widthOf(kind: StepKind): number {

@@ -1,13 +1,17 @@
 import type { FromWorker, Piece } from './messages.js'
+import { addPiece, emptyColumns } from './piece-columns.js'
 
-/** Pieces are posted at most this often: a small model makes many thousand a second. */
-const postIntervalMs = 4
+/**
+ * Pieces are posted at most this often: a small model makes many thousand a second, and a message, which wakes another
+ * thread, takes as long as all else that is done for a token.
+ */
+const postIntervalMs = 8
 
 /** Collects what goes to the caller's thread: pieces of all texts in one message, answers after their pieces. */
 export class Outbox {
   readonly #post: (message: FromWorker, transfer?: ArrayBuffer[]) => void
   readonly #begun = new Set<number>()
-  #pieces = new Map<number, Piece[]>()
+  #pieces = emptyColumns()
   #postedAt = 0
   #urgent = false
 
@@ -17,9 +21,7 @@ export class Outbox {
 
   /** A request's piece. The first one goes with the next step's end. */
   push(id: number, piece: Piece): void {
-    const pieces = this.#pieces.get(id)
-    if (pieces) pieces.push(piece)
-    else this.#pieces.set(id, [piece])
+    addPiece(this.#pieces, id, piece)
     if (this.#begun.has(id)) return
     this.#begun.add(id)
     this.#urgent = true
@@ -27,7 +29,7 @@ export class Outbox {
 
   /** A request's last message. */
   answer(message: Extract<FromWorker, { type: 'result' | 'error' }>, transfer?: ArrayBuffer[]): void {
-    if (this.#pieces.has(message.id)) this.flush()
+    this.flush()
     this.#begun.delete(message.id)
     this.#post(message, transfer)
   }
@@ -38,9 +40,9 @@ export class Outbox {
   }
 
   flush(): void {
-    if (this.#pieces.size === 0) return
-    this.#post({ type: 'pieces', batches: Array.from(this.#pieces, ([id, pieces]) => ({ id, pieces })) })
-    this.#pieces = new Map()
+    if (this.#pieces.requests.length === 0) return
+    this.#post({ type: 'pieces', columns: this.#pieces })
+    this.#pieces = emptyColumns()
     this.#postedAt = performance.now()
     this.#urgent = false
   }

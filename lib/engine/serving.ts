@@ -40,6 +40,9 @@ export interface ServingSetup {
 /** Arrivals are looked at for so long between two steps: a text of a megabyte takes half a second to split. */
 const arrivalMs = 5
 
+/** The event loop has its turn at least so often. */
+const turnMs = 50
+
 /** Serves requests, many at once: one step after another, each with whatever is to be done. */
 export class Serving {
   readonly #setup: ServingSetup
@@ -51,6 +54,8 @@ export class Serving {
   readonly #arrivals: { request: Request; arrivedAt: number }[] = []
   #wake = () => {}
   #disposed = false
+  /** When the last step ended, or work came after a rest. */
+  #since = performance.now()
 
   constructor(setup: ServingSetup) {
     this.#setup = setup
@@ -74,28 +79,45 @@ export class Serving {
     this.#wake()
   }
 
-  /** Runs until `dispose`. Between steps control goes back to the event loop. */
-  async run(): Promise<void> {
+  /**
+   * Runs until `dispose`. Between steps control goes back to the event loop from time to time; `takeMessages`, which brings
+   * in what has come meanwhile, takes a fifth as long.
+   */
+  async run(takeMessages: () => void): Promise<void> {
+    let turnedAt = performance.now()
     while (!this.#disposed) {
-      if (!this.#step()) await this.#somethingNew()
-      else await nextTurn()
+      const isBusy = this.#step()
+      if (isBusy && this.#since - turnedAt < turnMs) {
+        takeMessages()
+        continue
+      }
+      await (isBusy ? nextTurn() : this.#somethingNew())
+      turnedAt = performance.now()
+      if (!isBusy) this.#since = turnedAt
     }
   }
 
   /** False where there was nothing to do. */
   #step(): boolean {
-    const startedAt = performance.now()
     this.#dropAborted()
-    this.#beginArrivals(startedAt + arrivalMs)
+    this.#beginArrivals(performance.now() + arrivalMs)
     const step = this.#scheduler.plan()
     if (!step) {
       this.#outbox.flush()
       return this.#arrivals.length > 0
     }
-    const nativeMs = this.#runStep(step)
+    const nativeBefore = this.#setup.runner.nativeMs
+    this.#runStep(step)
     this.#outbox.flushDue()
-    this.#setup.context.stats.step(nativeMs, performance.now() - startedAt - nativeMs)
+    this.#countStep(this.#setup.runner.nativeMs - nativeBefore)
     return true
+  }
+
+  /** What lies between two steps is the engine's own work, too: messages that come in, and the collection of garbage. */
+  #countStep(nativeMs: number): void {
+    const now = performance.now()
+    this.#setup.context.stats.step(nativeMs, now - this.#since - nativeMs)
+    this.#since = now
   }
 
   #somethingNew(): Promise<void> {
@@ -225,10 +247,7 @@ export class Serving {
       if (isStopped(work.request)) this.#fail(work.request, new AbortError(`${work.request.type}: aborted`))
   }
 
-  /** Milliseconds that native code took. */
-  #runStep(step: Step<AnyTask>): number {
-    const startedAt = performance.now()
-    let endedAt = startedAt
+  #runStep(step: Step<AnyTask>): void {
     try {
       const [{ task }] = step.chunks as [Chunk<AnyTask>]
       const take =
@@ -237,12 +256,10 @@ export class Serving {
           : task instanceof GraphRun
             ? this.#runGraph(step, task)
             : this.#compute(step)
-      endedAt = performance.now()
       take?.()
     } catch (error) {
       for (const { task } of step.chunks) this.#failTask(task, error)
     }
-    return endedAt - startedAt
   }
 
   /** Runs a step that samples; gives what takes its results. */
@@ -415,7 +432,7 @@ function mostProbable(probabilities: Float32Array, top: number, { tokenizer }: M
   })
 }
 
-/** Lets messages in, and termination: a bare loop of native calls could not be ended from outside. */
+/** Lets the event loop do what else there is for it. */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

@@ -1,4 +1,4 @@
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { readChatTemplates } from '../checkpoint/chat-templates.js'
 import { Checkpoint } from '../checkpoint/checkpoint.js'
 import { declareWeights, loadWeights } from '../checkpoint/load-weights.js'
@@ -217,7 +217,9 @@ async function serve(setup: EngineSetup): Promise<void> {
     return
   }
   for (const message of early) receive(message)
-  await model.serving.run()
+  await model.serving.run(() => {
+    for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) receive(next.message)
+  })
   model.dispose()
   port.close()
 }

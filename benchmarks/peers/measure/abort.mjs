@@ -10,7 +10,13 @@ const longestWaitMs = 10_000
  * computes no more. Where the event loop is blocked, `abort()` itself comes late; that counts. `settledMs` is negative
  * where the work was done before.
  */
-export async function measureAbort(runner, { ids, maxTokens, dueMs }) {
+export async function measureAbort(runner, options) {
+  const settledMs = await measureSettling(runner, options)
+  return { settledMs, idleMs: settledMs + (await untilIdle()) }
+}
+
+/** Until the call settles, alone. */
+export async function measureSettling(runner, { ids, maxTokens, dueMs }) {
   const controller = new AbortController()
   const start = performance.now()
   let from = start + dueMs
@@ -22,8 +28,7 @@ export async function measureAbort(runner, { ids, maxTokens, dueMs }) {
     if (!controller.signal.aborted) throw error
   })
   clearTimeout(timer)
-  const settledMs = performance.now() - from
-  return { settledMs, idleMs: settledMs + (await untilIdle()) }
+  return performance.now() - from
 }
 
 /** Milliseconds from now to the start of the first window without much use of processors. */

@@ -2,7 +2,6 @@ import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { runnerOf } from '../contenders.mjs'
 
-const script = fileURLToPath(new URL('./process.mjs', import.meta.url))
 const longestPhaseMs = 600_000
 
 /** One contender in a process of its own. */
@@ -10,8 +9,12 @@ export class ContenderProcess {
   #child
   #output = ''
 
-  constructor() {
-    this.#child = fork(script, [], { serialization: 'advanced', stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+  /** @param {URL} script what answers in it, `answerParent` with its phases */
+  constructor(script = new URL('./process.mjs', import.meta.url)) {
+    this.#child = fork(fileURLToPath(script), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    })
     const keep = (text) => {
       this.#output = (this.#output + text).slice(-2000)
     }
@@ -19,9 +22,10 @@ export class ContenderProcess {
     this.#child.stderr.on('data', keep)
   }
 
-  load(contender, { shape, threads }) {
+  /** `sequences`: how many texts it must be able to continue at once, one by default. */
+  load(contender, { shape, threads, sequences }) {
     const runner = new URL(`../runners/${runnerOf(contender)}`, import.meta.url).href
-    return this.ask('load', { runner, shape, type: contender.type, threads })
+    return this.ask('load', { runner, shape, type: contender.type, threads, sequences })
   }
 
   /** What a phase measured. Rejects when it threw, when the process ended, or when it takes too long. */

@@ -1,24 +1,16 @@
 // What is measured of one contender, in its own process.
 import { watchEventLoop } from '../../event-loop-delay.mjs'
-import { modelFiles, shapes } from '../models/shapes.mjs'
 import { measureAbort } from './abort.mjs'
+import { loadRunner } from './load-runner.mjs'
 import { memory } from './memory.mjs'
 
 export class Phases {
   #runner
 
-  /** `shape` is a shape's name. */
-  async load({ runner, shape, type, threads }) {
-    const options = { files: modelFiles(shape), shape: shapes[shape], type, threads }
-    const importStart = performance.now()
-    const { load } = await import(runner)
-    const importMs = performance.now() - importStart
-    const { result, delay } = await watchEventLoop(async () => {
-      const start = performance.now()
-      this.#runner = await load(options)
-      return performance.now() - start
-    })
-    return { importMs, loadMs: result, delay, memory: memory() }
+  async load(options) {
+    const { runner, importMs, loadMs, delay } = await loadRunner(options)
+    this.#runner = runner
+    return { importMs, loadMs, delay, memory: memory() }
   }
 
   logits({ ids, rows }) {

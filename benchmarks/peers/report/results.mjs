@@ -34,9 +34,9 @@ function commit() {
   }
 }
 
-/** Where results go that nobody gave a place. */
-export function resultsPath({ cpu }) {
-  return join(resultsFolder, `peers-${cpuStem(cpu)}.json`)
+/** Where a benchmark's results go that nobody gave a place. */
+export function resultsPath(benchmark, { cpu }) {
+  return join(resultsFolder, `${benchmark}-${cpuStem(cpu)}.json`)
 }
 
 export function writeResults(path, results) {

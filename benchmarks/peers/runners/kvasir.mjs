@@ -10,7 +10,10 @@ export async function load({ files, shape, type, threads }) {
     },
 
     async generate(ids, { maxTokens, signal, onToken }) {
-      for await (const { id } of model.generate(ids, { maxTokens, ignoreEos: true, signal })) onToken?.(id)
+      for await (const { id } of model.generate(ids, { maxTokens, ignoreEos: true, signal }))
+        if (onToken?.(id) === false) break
     },
+
+    stats: () => model.stats(),
   }
 }
