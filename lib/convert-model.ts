@@ -70,7 +70,8 @@ async function planTensors(
     if (value.kind !== 'weight') continue
     for (const { parameter } of value.parts ?? []) {
       const tensor = tensors.get(parameter)!
-      planned.set(parameter, { tensor, dtype: value.shape.length === 2 ? value.dtype : tensor.dtype })
+      // A tensor of several parameters is written once.
+      planned.set(tensor.entry.name, { tensor, dtype: value.shape.length === 2 ? value.dtype : tensor.dtype })
     }
   }
   return [...planned.values()]

@@ -99,7 +99,7 @@ class LinearBench {
     cuda::Execution e = machine_.execution(&scratch_);
     if (!s_.norm) return machine_.check(machine_.kernels().linear(l, e));
     const RmsNorm norm{
-        o.x.data(), nullptr, o.norm_weight.as<float>(), nullptr, nullptr, s_.M, s_.K, s_.K, 0, 0, s_.K,
+        o.x.data(), nullptr, o.norm_weight.as<float>(), nullptr, nullptr, s_.M, 1, s_.K, s_.K, 0, 0, s_.K,
         kEpsilon,   kType};
     machine_.check(machine_.kernels().rms_norm_linear(norm, l, e));
   }

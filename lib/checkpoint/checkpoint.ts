@@ -21,7 +21,7 @@ export interface LocatedTensor {
   fileName: string
   /** Rows of a head whose halves the file holds in turn; absent where rows are as they are. */
   pairedRows?: number
-  /** Whether the file holds matrices as (out, in), whatever the family's rules say of others. */
+  /** Whether the file holds parameters as models have them, those in one tensor side by side, whatever the family's rules say. */
   isPlain?: boolean
 }
 

@@ -85,9 +85,12 @@ function partsOf(
       rowOffset: value.interleaved ? 0 : rowOffset,
       transposed: tensor.transposed,
       pairedRows: tensor.pairedRows,
+      rows: tensor.rows,
+      addend: tensor.addend,
       interleave: value.interleaved ? (i as 0 | 1) : undefined,
     }
     rowOffset += rows
-    return { part, bytes: tensor.entry.bytes }
+    const share = tensor.rows ? tensor.rows.count / tensor.entry.shape[0]! : 1
+    return { part, bytes: tensor.entry.bytes * share }
   })
 }

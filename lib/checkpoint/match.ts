@@ -1,13 +1,33 @@
 import { CheckpointError } from '../errors.js'
 import type { DType } from '../graph/graph.js'
 import { formatShape, isBlocked } from '../graph/graph.js'
-import type { CheckpointLayout, NamedParameter } from '../nn/index.js'
+import type { CheckpointLayout, FusedTensor, NamedParameter } from '../nn/index.js'
 import type { Checkpoint, LocatedTensor } from './checkpoint.js'
 
 /** A parameter's tensor. */
 export interface MatchedTensor extends LocatedTensor {
   transposed: boolean
   dtype: DType
+  /** Which of the tensor's rows are the parameter's, where it has others'. */
+  rows?: RowsOfTensor
+  /** What the file's numbers lack. */
+  addend?: number
+}
+
+/** Rows in runs of `run` that begin `stride` apart, `count` in all. */
+export interface RowsOfTensor {
+  first: number
+  count: number
+  run: number
+  stride: number
+}
+
+/** A tensor that a parameter may be in. */
+interface Candidate {
+  path: string
+  /** Of the whole tensor. */
+  shape: readonly number[]
+  rows?: (isPlain: boolean) => RowsOfTensor
 }
 
 // The type that holds what a file's type holds: native/checkpoint/gguf-types.cpp has the blocks' own.
@@ -29,21 +49,29 @@ export function matchParameters(
   parameters: readonly NamedParameter[],
   rules: CheckpointLayout,
 ): Map<string, MatchedTensor> {
-  const transposed = rules.transposed.map((pattern) => new RegExp(pattern))
+  const transposed = anyOf(rules.transposed)
+  const lessOne = anyOf(rules.lessOne ?? [])
   const matched = new Map<string, MatchedTensor>()
   const used = new Set<string>()
   for (const parameter of parameters) {
-    const [name, found] = find(checkpoint, parameter, rules)
+    const { name, found, candidate } = find(checkpoint, parameter, rules)
     used.add(name)
     const dtype = dtypeOf(found)
+    const { isPlain = false } = found
     // Blocks run along W's rows, so W is never held transposed in them.
-    const isPlain = found.isPlain || isBlocked(dtype)
-    const isTransposed = !isPlain && transposed.some((pattern) => pattern.test(parameter.path))
-    checkShape(found, parameter, isTransposed)
-    matched.set(parameter.path, { ...found, transposed: isTransposed, dtype })
+    const isTransposed = !isPlain && !isBlocked(dtype) && transposed(parameter.path)
+    checkShape(found, candidate.shape, isTransposed)
+    const addend = !isPlain && lessOne(parameter.path) ? 1 : undefined
+    const rows = candidate.rows?.(isPlain)
+    matched.set(parameter.path, { ...found, transposed: isTransposed, dtype, rows, addend })
   }
   checkExtra(checkpoint, used, rules)
   return matched
+}
+
+function anyOf(patterns: readonly string[]): (path: string) => boolean {
+  const expressions = patterns.map((pattern) => new RegExp(pattern))
+  return (path) => expressions.some((expression) => expression.test(path))
 }
 
 /** The tensor, and the name by which the checkpoint has it. */
@@ -51,11 +79,13 @@ function find(
   checkpoint: Checkpoint,
   parameter: NamedParameter,
   rules: CheckpointLayout,
-): [string, LocatedTensor] {
-  for (const prefix of rules.prefixes) {
-    const name = prefix + parameter.path
-    const found = checkpoint.tensors.get(name)
-    if (found) return [name, found]
+): { name: string; found: LocatedTensor; candidate: Candidate } {
+  for (const candidate of [...fusedCandidates(parameter, rules.fused ?? []), parameter]) {
+    for (const prefix of rules.prefixes) {
+      const name = prefix + candidate.path
+      const found = checkpoint.tensors.get(name)
+      if (found) return { name, found, candidate }
+    }
   }
   const expected = `${parameter.path} ${formatShape(parameter.shape)}`
   throw new CheckpointError('ERR_FILE_FORMAT', `checkpoint: tensor ${expected} is missing`, {
@@ -65,8 +95,30 @@ function find(
   })
 }
 
-function checkShape(found: LocatedTensor, parameter: NamedParameter, transposed: boolean): void {
-  const expected = transposed ? parameter.shape.toReversed() : parameter.shape
+/** The tensors that could hold a parameter beside others. */
+function fusedCandidates({ path, shape }: NamedParameter, fused: readonly FusedTensor[]): Candidate[] {
+  const [, place = '', module = '', ending = ''] = /^(.*\.)?([^.]+)\.([^.]+)$/.exec(path) ?? []
+  return fused
+    .filter(({ parts }) => Object.hasOwn(parts, module))
+    .map(({ tensor, parts, times = 1 }) => {
+      const names = Object.keys(parts)
+      const sizes = Object.values(parts)
+      const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
+      const before = sum(sizes.slice(0, names.indexOf(module)))
+      const [run, stride] = [parts[module]!, sum(sizes)]
+      return {
+        path: `${place}${tensor}.${ending}`,
+        shape: [stride * times, ...shape.slice(1)],
+        rows: (isPlain) =>
+          isPlain
+            ? { first: before * times, count: run * times, run: run * times, stride: stride * times }
+            : { first: before, count: run * times, run, stride },
+      }
+    })
+}
+
+function checkShape(found: LocatedTensor, own: readonly number[], transposed: boolean): void {
+  const expected = transposed ? own.toReversed() : own
   const { name: tensor, shape } = found.entry
   if (shape.length === expected.length && shape.every((size, i) => size === expected[i])) return
   const problem = {

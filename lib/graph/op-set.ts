@@ -27,7 +27,8 @@ export const opSet = {
   'rms-norm': {
     inputs: ['x', 'residual?', 'weight?'],
     outputs: ['y', 'sum?'],
-    attributes: { epsilon: 'number' },
+    // With heads, each of them has a norm of its own; absent, a row is one.
+    attributes: { epsilon: 'number', 'heads?': 'number' },
   },
   'rope-table': {
     inputs: ['positions'],
@@ -43,6 +44,7 @@ export const opSet = {
   activation: { inputs: ['x', 'up?'], outputs: ['y'], attributes: { kind: kinds } },
   add: { inputs: ['a', 'b'], outputs: ['y'], attributes: {} },
   scale: { inputs: ['x'], outputs: ['y'], attributes: { factor: 'number' } },
+  softcap: { inputs: ['x'], outputs: ['y'], attributes: { cap: 'number' } },
   softmax: { inputs: ['x'], outputs: ['y'], attributes: {} },
   'gather-rows': { inputs: ['x', 'rows'], outputs: ['y'], attributes: {} },
   // As recorded it takes k and v; lowered, a kv-append before it has put them into the cache.

@@ -41,15 +41,26 @@ export function readFields<const F extends Fields>(
   return Object.fromEntries(entries) as ConfigOf<F>
 }
 
+/** What `null` stands for itself, not for the default: `sliding_window: null` is no window. */
+export function orNull<T>(json: Record<string, unknown>, name: string, field: Field<T>): T | null {
+  if (Object.hasOwn(json, name) && json[name] === null) return null
+  return readFields(json, { [name]: field })[name] as T
+}
+
 /** An integer from 1. Without a fallback the field must be there; a fallback of `null` makes it optional. */
 export function integer(max: number, fallback?: number): Field<number>
-export function integer(max: number, fallback: null): Field<number | null>
+export function integer(max: number, fallback: number | null): Field<number | null>
 export function integer(max: number, fallback?: number | null): Field<number | null> {
   return (value, name) => {
     if (value === undefined && fallback !== undefined) return fallback
     if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= max) return value
     throw malformed(name, `an integer from 1 to ${max}`, value)
   }
+}
+
+/** A count, which may be 0. */
+export function count(max: number, fallback: number): Field<number> {
+  return (value, name) => (value === 0 ? 0 : integer(max, fallback)(value, name))
 }
 
 /** A number from `min` to 1e30: far enough from the ends of f64 that no formula overflows. */

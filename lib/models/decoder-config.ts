@@ -81,7 +81,7 @@ interface Sizes {
 const positions: Record<string, (sizes: Sizes, json: Json) => Positions<unknown>> = {
   sinusoidal: ({ maxPositions, width }) => sinusoidal(maxPositions, width),
   learned: ({ maxPositions, width }) => learned(maxPositions, width),
-  rotary: ({ maxPositions, headSize }, json) => rotary(readRopeParameters(json, maxPositions, headSize)),
+  rotary: ({ maxPositions, headSize }, json) => rotary(readRopeParameters(json, { maxPositions, headSize })),
   alibi,
   none: noPositions,
 }

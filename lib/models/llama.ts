@@ -1,11 +1,11 @@
-import type { CheckpointLayout, Step, Tensor } from '../nn/index.js'
+import type { AttentionConfig, CheckpointLayout, Step, Tensor } from '../nn/index.js'
 import {
+  Attention,
   activations,
-  attention,
   CausalLM,
   Embedding,
+  gatedMlp,
   gatherRows,
-  Linear,
   Module,
   RMSNorm,
   repeat,
@@ -16,13 +16,20 @@ import {
 import type { LlamaConfig } from './llama-config.js'
 import { readLlamaConfig } from './llama-config.js'
 
+/** A layer of a LLaMA or of a family that differs in it. */
+export interface Layer extends Module<unknown> {
+  /** (N, C) -> (N, C) */
+  forward(x: Tensor, step: Step): Tensor
+}
+
 /**
- * LLaMA 1 to 3: RMSNorm before each branch, rotary positions, grouped-query attention, SwiGLU.
+ * LLaMA 1 to 3: RMSNorm before each branch, rotary positions, grouped-query attention, SwiGLU. Families that descend
+ * from it have layers of their own, or their own way from tokens to the first layer.
  *
  * Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783
  */
-export class Llama extends CausalLM<LlamaConfig> {
-  static override readConfig = readLlamaConfig
+export class Llama<Config extends LlamaConfig = LlamaConfig> extends CausalLM<Config> {
+  static override readConfig: (json: Record<string, unknown>) => LlamaConfig = readLlamaConfig
 
   static override checkpoint: CheckpointLayout = {
     prefixes: ['', 'model.'],
@@ -31,24 +38,35 @@ export class Llama extends CausalLM<LlamaConfig> {
   }
 
   embed_tokens = new Embedding(this.config.vocab_size, this.config.hidden_size)
-  layers = repeat(this.config.num_hidden_layers, () => new DecoderLayer(this.config))
+  layers = repeat(this.config.num_hidden_layers, (index) => this.layer(index))
   norm = new RMSNorm(this.config.hidden_size, { epsilon: this.config.rms_norm_eps })
   lm_head = this.config.tie_word_embeddings ? tiedHead(this.embed_tokens) : untiedHead(this.embed_tokens)
   maxPositions = this.config.max_position_embeddings
 
+  protected layer(_index: number): Layer {
+    return new LlamaLayer(this.config)
+  }
+
+  protected embed(step: Step): Tensor {
+    return this.embed_tokens.forward(step.tokens)
+  }
+
   forward(step: Step): Tensor {
-    let x = this.embed_tokens.forward(step.tokens) // (N,C)
+    let x = this.embed(step) // (N,C)
     for (const layer of this.layers) x = layer.forward(x, step)
     x = gatherRows(x, step.outputRows) // (R,C)
     return this.lm_head.forward(this.norm.forward(x)) // (R,V)
   }
 }
 
-class DecoderLayer extends Module<LlamaConfig> {
+/** `attention` holds what differs from LLaMA's. */
+export type LlamaLayerConfig = LlamaConfig & { attention?: Partial<AttentionConfig> }
+
+export class LlamaLayer extends Module<LlamaLayerConfig> {
   input_layernorm = new RMSNorm(this.config.hidden_size, { epsilon: this.config.rms_norm_eps })
-  self_attn = new Attention(this.config)
+  self_attn = new Attention(attentionOf(this.config))
   post_attention_layernorm = new RMSNorm(this.config.hidden_size, { epsilon: this.config.rms_norm_eps })
-  mlp = new MLP(this.config)
+  mlp = feedForwardOf(this.config)
 
   forward(x: Tensor, step: Step): Tensor {
     x = x.add(this.self_attn.forward(this.input_layernorm.forward(x), step))
@@ -56,36 +74,19 @@ class DecoderLayer extends Module<LlamaConfig> {
   }
 }
 
-class Attention extends Module<LlamaConfig> {
-  H = this.config.num_attention_heads
-  KH = this.config.num_key_value_heads
-  D = this.config.head_dim
-  options = { bias: this.config.attention_bias }
-  q_proj = new Linear(this.config.hidden_size, this.H * this.D, this.options)
-  k_proj = new Linear(this.config.hidden_size, this.KH * this.D, this.options)
-  v_proj = new Linear(this.config.hidden_size, this.KH * this.D, this.options)
-  o_proj = new Linear(this.H * this.D, this.config.hidden_size, this.options)
-  rope = rotary(this.config.rope)
-
-  forward(x: Tensor, step: Step): Tensor {
-    const { H, KH } = this
-    const q = this.rope.rotate(this.q_proj.forward(x), step, H) // (N,H*D)
-    const k = this.rope.rotate(this.k_proj.forward(x), step, KH) // (N,KH*D)
-    const v = this.v_proj.forward(x) // (N,KH*D)
-    return this.o_proj.forward(attention(q, k, v, step, { heads: H, kvHeads: KH }))
+export function attentionOf({ attention, ...config }: LlamaLayerConfig): AttentionConfig {
+  return {
+    width: config.hidden_size,
+    heads: config.num_attention_heads,
+    kvHeads: config.num_key_value_heads,
+    headSize: config.head_dim,
+    positions: rotary(config.rope),
+    bias: config.attention_bias,
+    ...attention,
   }
 }
 
-class MLP extends Module<LlamaConfig> {
-  options = { bias: this.config.mlp_bias }
-  gate_proj = new Linear(this.config.hidden_size, this.config.intermediate_size, this.options)
-  up_proj = new Linear(this.config.hidden_size, this.config.intermediate_size, this.options)
-  down_proj = new Linear(this.config.intermediate_size, this.config.hidden_size, this.options)
-  act = activations[this.config.hidden_act]
-
-  forward(x: Tensor): Tensor {
-    const gate = this.gate_proj.forward(x) // (N,F)
-    const up = this.up_proj.forward(x) // (N,F)
-    return this.down_proj.forward(this.act(gate, up)) // act(gate) * up
-  }
+export function feedForwardOf({ hidden_act, hidden_size, intermediate_size, mlp_bias }: LlamaConfig) {
+  const sizes = { width: hidden_size, hidden: intermediate_size, bias: mlp_bias }
+  return gatedMlp(activations[hidden_act])(sizes)
 }

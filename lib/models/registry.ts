@@ -1,10 +1,23 @@
 import { CheckpointError, invalidType, invalidValue } from '../errors.js'
 import { CausalLM } from '../nn/index.js'
+import { Bloom } from './bloom.js'
 import { malformed, unsupported } from './config.js'
 import { Decoder } from './decoder.js'
+import { Gemma } from './gemma.js'
+import { Gemma2 } from './gemma2.js'
+import { Gemma3 } from './gemma3.js'
 import { GPTNeo } from './gpt-neo.js'
+import { GPTNeoX } from './gpt-neox.js'
 import { GPT2 } from './gpt2.js'
+import { GPTJ } from './gptj.js'
 import { Llama } from './llama.js'
+import { Mistral } from './mistral.js'
+import { Olmo2 } from './olmo2.js'
+import { OPT } from './opt.js'
+import { Phi3 } from './phi3.js'
+import { Qwen2 } from './qwen2.js'
+import { Qwen3 } from './qwen3.js'
+import { SmolLM3 } from './smollm3.js'
 
 /** A class of models, made from what its `readConfig` gives. */
 export interface ModelClass {
@@ -15,10 +28,24 @@ export interface ModelClass {
 
 /** A row a family: the `model_type` of its config.json, and its class. */
 const families = new Map<string, ModelClass>([
+  ['bloom', Bloom],
+  ['gemma', Gemma],
+  ['gemma2', Gemma2],
+  ['gemma3', Gemma3],
+  ['gemma3_text', Gemma3],
   ['gpt2', GPT2],
   ['gpt_neo', GPTNeo],
+  ['gpt_neox', GPTNeoX],
+  ['gptj', GPTJ],
   ['kvasir_decoder', Decoder],
   ['llama', Llama],
+  ['mistral', Mistral],
+  ['olmo2', Olmo2],
+  ['opt', OPT],
+  ['phi3', Phi3],
+  ['qwen2', Qwen2],
+  ['qwen3', Qwen3],
+  ['smollm3', SmolLM3],
 ])
 
 /**

@@ -3,6 +3,8 @@ import {
   dividedFrequencies,
   linearScaling,
   llama3Scaling,
+  longRopeMagnitude,
+  longRopeScaling,
   ntkScaling,
   unscaled,
   yarnMagnitude,
@@ -22,6 +24,18 @@ interface Source {
   /** Positions that the model has, and those it was first trained for. */
   maxPositions: number
   originalMaxPositions: number
+  /** Channels of a head that rotate. */
+  rotated: number
+}
+
+/** What the parameters are read beside. */
+export interface RopeReading {
+  maxPositions: number
+  headSize: number
+  /** Base of the frequencies where the file names none; 10000 by default. */
+  theta?: number
+  /** Share of a head's channels that rotate where the file names none; 1 by default. */
+  partial?: number
 }
 
 /** How each `rope_type` is read. */
@@ -34,6 +48,7 @@ const scalings: Record<string, (source: Source) => RopeScaling> = {
   dynamic: () => unscaled,
   yarn: readYarn,
   llama3: readLlama3,
+  longrope: readLongRope,
 }
 
 /**
@@ -42,17 +57,17 @@ const scalings: Record<string, (source: Source) => RopeScaling> = {
  *
  * @throws {CheckpointError} naming the field that is malformed or of a type that is not known
  */
-export function readRopeParameters(json: Json, maxPositions: number, headSize: number): RotaryOptions {
+export function readRopeParameters(json: Json, options: RopeReading): RotaryOptions {
+  const { maxPositions, headSize } = options
   const name = json.rope_parameters == null ? 'rope_scaling' : 'rope_parameters'
   const parameters = readObject(json, name)
   const { rope_theta: theta, partial_rotary_factor: partial } = readFields(
     { ...json, ...parameters },
-    { rope_theta: number(10000, 2), partial_rotary_factor: number(1) },
+    { rope_theta: number(options.theta ?? 10000, 2), partial_rotary_factor: number(options.partial ?? 1) },
   )
   if (partial > 1) throw malformed('partial_rotary_factor', 'a number from 0 to 1', partial)
   const rotated = rotatedChannels(headSize, partial)
-  if (rotated === 0 || rotated % 2 !== 0)
-    throw malformed('head_dim', 'such that a positive even number of its channels rotates', headSize)
+  checkRotated(rotated, headSize, 'head_dim')
   const type = oneOf(scalings, 'default')(
     parameters.rope_type ?? parameters.type ?? undefined,
     `${name}.rope_type`,
@@ -62,10 +77,16 @@ export function readRopeParameters(json: Json, maxPositions: number, headSize: n
     { ...parameters, ...json },
     original,
   )
-  const source = { parameters, parent: `${name}.`, maxPositions, originalMaxPositions }
+  const source = { parameters, parent: `${name}.`, maxPositions, originalMaxPositions, rotated }
   const scaling =
     json.rope_frequency_divisors == null ? scalings[type]!(source) : readDivisors(json, rotated / 2)
   return { theta, scaling, partial }
+}
+
+/** @throws {CheckpointError} when an odd number of a head's channels would rotate, or none */
+export function checkRotated(rotated: number, found: number, field: string): void {
+  if (rotated === 0 || rotated % 2 !== 0)
+    throw malformed(field, 'such that a positive even number of its channels rotates', found)
 }
 
 function readObject(json: Json, name: string): Json {
@@ -76,13 +97,14 @@ function readObject(json: Json, name: string): Json {
 
 /** Not of a config.json: what becomes of a GGUF file's tensor. */
 function readDivisors(json: Json, count: number): RopeScaling {
-  const divisors = json.rope_frequency_divisors
+  return dividedFrequencies(readFactors(json.rope_frequency_divisors, count, 'rope_frequency_divisors'))
+}
+
+function readFactors(value: unknown, count: number, field: string): number[] {
   const isList =
-    Array.isArray(divisors) &&
-    divisors.length === count &&
-    divisors.every((divisor) => Number.isFinite(divisor) && divisor > 0)
-  if (!isList) throw malformed('rope_frequency_divisors', `a list of ${count} numbers above 0`, divisors)
-  return dividedFrequencies(divisors)
+    Array.isArray(value) && value.length === count && value.every((x) => Number.isFinite(x) && x > 0)
+  if (!isList) throw malformed(field, `a list of ${count} numbers above 0`, value)
+  return value
 }
 
 function readYarn({ parameters, parent, maxPositions, originalMaxPositions }: Source): RopeScaling {
@@ -111,6 +133,24 @@ function readYarn({ parameters, parent, maxPositions, originalMaxPositions }: So
     betaSlow: beta_slow,
     attentionFactor: attention_factor ?? magnitude,
     truncate,
+  })
+}
+
+function readLongRope({
+  parameters,
+  parent,
+  maxPositions,
+  originalMaxPositions,
+  rotated,
+}: Source): RopeScaling {
+  const fields = { factor: number(maxPositions / originalMaxPositions), attention_factor: number(null) }
+  const { factor, attention_factor } = readFields(parameters, fields, parent)
+  const factors = (name: string) => readFactors(parameters[name], rotated / 2, parent + name)
+  return longRopeScaling({
+    shortFactors: factors('short_factor'),
+    longFactors: factors('long_factor'),
+    isLong: maxPositions > originalMaxPositions,
+    attentionFactor: attention_factor ?? longRopeMagnitude(factor, originalMaxPositions),
   })
 }
 

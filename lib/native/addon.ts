@@ -108,6 +108,10 @@ export interface LoadPart {
   transposed: boolean
   /** Rows of a head whose halves the file holds in turn, as GGUF files of LLaMA do in q and k. */
   pairedRows?: number
+  /** Which of the tensor's rows, in runs of `run` that begin `stride` rows apart; all of them where it is not set. */
+  rows?: { first: number; count: number; run: number; stride: number }
+  /** Added to every number; only of f32 in rows. */
+  addend?: number
   /** Set for interleaved projections: 0 fills the gate's rows, 1 the up projection's. */
   interleave?: 0 | 1
 }

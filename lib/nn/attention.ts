@@ -5,6 +5,7 @@ import type { Tensor } from '../ops/tensor.js'
 import { Linear } from './linear.js'
 import { causal } from './masks.js'
 import { Module } from './module.js'
+import { RMSNorm } from './norm.js'
 import type { Positions } from './positions.js'
 import { noPositions } from './positions.js'
 import type { Step } from './step.js'
@@ -26,13 +27,21 @@ export interface AttentionConfig {
   scale?: number
   /** Bound of the scores, by tanh; none by default. */
   softcap?: number
-  /** Whether the four projections have biases; yes by default. */
+  /** Whether the projections of queries, keys and values have biases; yes by default. */
   bias?: boolean
+  /** Whether the projection of the result has one; as the others by default. */
+  outputBias?: boolean
+  /**
+   * Normalises queries and keys before they are rotated: each head for itself (Qwen3), or all heads of a token
+   * together (OLMo 2). Not by default.
+   */
+  queryKeyNorm?: { over: 'head' | 'row'; epsilon: number }
 }
 
 /**
  * Self-attention: multi-head (Vaswani et al. 2017), multi-query (Shazeer 2019, https://arxiv.org/abs/1911.02150) or
- * grouped-query (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245), by the number of key/value heads.
+ * grouped-query (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245), by the number of key/value heads. Norms of
+ * queries and keys: Henry et al. 2020, https://arxiv.org/abs/2010.04245
  *
  * @throws {RangeError} when heads do not divide the width and no head size is given, or kvHeads do not divide heads
  */
@@ -42,18 +51,35 @@ export class Attention extends Module<AttentionConfig> {
   q_proj = new Linear(this.config.width, this.config.heads * this.headSize, { bias: this.config.bias })
   k_proj = new Linear(this.config.width, this.kvHeads * this.headSize, { bias: this.config.bias })
   v_proj = new Linear(this.config.width, this.kvHeads * this.headSize, { bias: this.config.bias })
-  o_proj = new Linear(this.config.heads * this.headSize, this.config.width, { bias: this.config.bias })
+  o_proj = new Linear(this.config.heads * this.headSize, this.config.width, {
+    bias: this.config.outputBias ?? this.config.bias,
+  })
+  q_norm = this.#norm(this.config.heads)
+  k_norm = this.#norm(this.kvHeads)
 
   /** (N, C) -> (N, C) */
   forward(x: Tensor, step: Step): Tensor {
     const { heads, mask = causal, scale, softcap, positions = noPositions() } = this.config
     const { kvHeads } = this
-    const q = positions.rotate(this.q_proj.forward(x), step, heads) // (N,H*D)
-    const k = positions.rotate(this.k_proj.forward(x), step, kvHeads) // (N,KH*D)
+    const q = positions.rotate(normed(this.q_norm, this.q_proj.forward(x)), step, heads) // (N,H*D)
+    const k = positions.rotate(normed(this.k_norm, this.k_proj.forward(x)), step, kvHeads) // (N,KH*D)
     const v = this.v_proj.forward(x) // (N,KH*D)
     const slopes = positions.slopes(step, heads) // (H)
     return this.o_proj.forward(attention(q, k, v, step, { heads, kvHeads, mask, scale, softcap, slopes }))
   }
+
+  #norm(heads: number): RMSNorm | null {
+    const { queryKeyNorm } = this.config
+    if (!queryKeyNorm) return null
+    const { over, epsilon } = queryKeyNorm
+    return over === 'head'
+      ? new RMSNorm(this.headSize, { epsilon, heads })
+      : new RMSNorm(heads * this.headSize, { epsilon })
+  }
+}
+
+function normed(norm: RMSNorm | null, x: Tensor): Tensor {
+  return norm ? norm.forward(x) : x
 }
 
 function wholeHeadSize({ width, heads }: AttentionConfig): number {

@@ -10,6 +10,26 @@ export interface CheckpointLayout {
   readonly transposed: readonly string[]
   /** Keys that may be there and are not read: buffers, and copies of tied weights. A parameter's key never is. */
   readonly ignored: readonly string[]
+  /** Tensors that hold the rows of several parameters, or that have other names; none where it is absent. */
+  readonly fused?: readonly FusedTensor[]
+  /** Paths of parameters that files hold less 1, as Gemma's norms; none where it is absent. */
+  readonly lessOne?: readonly string[]
+}
+
+/**
+ * A tensor that holds the rows of several parameters, or of one by another name.
+ *
+ *     { tensor: 'qkv_proj', parts: { q_proj: 4096, k_proj: 1024, v_proj: 1024 } }      q, then k, then v
+ *     { tensor: 'query_key_value', parts: { q: 128, k: 128, v: 128 }, times: 32 }      head by head
+ *     { tensor: 'dense', parts: { o_proj: 4096 } }                                     another name
+ */
+export interface FusedTensor {
+  /** The module that has its weight and bias in files, in the place of `parts`. */
+  readonly tensor: string
+  /** The modules that have its rows in the model, and how many rows of each follow each other; others are not read. */
+  readonly parts: Readonly<Record<string, number>>
+  /** How often all parts are repeated; 1 where it is absent. */
+  readonly times?: number
 }
 
 /**

@@ -15,6 +15,7 @@ export type { SamplingTables } from '../ops/sample.js'
 export { sample } from '../ops/sample.js'
 export { scale } from '../ops/scale.js'
 export { slice, split } from '../ops/slice.js'
+export { softcap } from '../ops/softcap.js'
 export { softmax } from '../ops/softmax.js'
 export type { Weight } from '../ops/tensor.js'
 export { Parameter, Tensor } from '../ops/tensor.js'
@@ -22,7 +23,7 @@ export type { ActivationName } from './activation.js'
 export { activations } from './activation.js'
 export type { AttentionConfig } from './attention.js'
 export { Attention } from './attention.js'
-export type { CheckpointLayout } from './causal-lm.js'
+export type { CheckpointLayout, FusedTensor } from './causal-lm.js'
 export { CausalLM } from './causal-lm.js'
 export { Embedding } from './embedding.js'
 export type { FeedForwardConfig, FeedForwardKind } from './feed-forward.js'
@@ -40,8 +41,21 @@ export { modelSpec, record } from './record.js'
 export { repeat } from './repeat.js'
 export type { Residual } from './residual.js'
 export { postNorm, preNorm } from './residual.js'
-export type { Llama3Options, RopeFrequencies, RopeScaling, YarnOptions } from './rope-scaling.js'
-export { linearScaling, llama3Scaling, ntkScaling, unscaled, yarnScaling } from './rope-scaling.js'
+export type {
+  Llama3Options,
+  LongRopeOptions,
+  RopeFrequencies,
+  RopeScaling,
+  YarnOptions,
+} from './rope-scaling.js'
+export {
+  linearScaling,
+  llama3Scaling,
+  longRopeScaling,
+  ntkScaling,
+  unscaled,
+  yarnScaling,
+} from './rope-scaling.js'
 export type { RotaryOptions } from './rotary.js'
 export { rotary } from './rotary.js'
 export { Step } from './step.js'

@@ -109,6 +109,37 @@ export function yarnMagnitude(factor: number, mscale = 1): number {
   return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1
 }
 
+export interface LongRopeOptions {
+  /** What each frequency is divided by where contexts are no longer than those that the model was trained for. */
+  shortFactors: readonly number[]
+  /** And where they may be longer. */
+  longFactors: readonly number[]
+  /** Whether they may be. */
+  isLong: boolean
+  /** Factor on cosines and sines. */
+  attentionFactor: number
+}
+
+/**
+ * LongRoPE: each frequency is divided by a number of its own, found by search; one list for short contexts, one for
+ * long ones. All positions of a sequence must be rotated alike, so the choice is made once, by the longest context.
+ *
+ * Ding et al. 2024, https://arxiv.org/abs/2402.13753
+ *
+ * @throws {TypeError | RangeError} when a number is not above 0, or there are more or fewer factors than frequencies
+ */
+export function longRopeScaling(options: LongRopeOptions): RopeScaling {
+  const { shortFactors, longFactors, isLong, attentionFactor } = options
+  expectPositive('longRopeScaling', 'attentionFactor', attentionFactor)
+  const divided = dividedFrequencies(isLong ? longFactors : shortFactors)
+  return (theta, size) => ({ ...divided(theta, size), magnitude: attentionFactor })
+}
+
+/** `sqrt(1 + ln(factor) / ln(originalMaxPositions))`; 1 where nothing is stretched. */
+export function longRopeMagnitude(factor: number, originalMaxPositions: number): number {
+  return factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalMaxPositions))
+}
+
 export interface Llama3Options {
   /** What slow frequencies are divided by. */
   factor: number

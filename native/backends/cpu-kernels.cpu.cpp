@@ -22,6 +22,7 @@ RopeKernel rope;
 RopeTableKernel rope_table;
 SampleKernel sample;
 ScaleKernel scale;
+SoftcapKernel softcap;
 SoftmaxKernel softmax;
 
 extern const CpuKernels kCpuKernels;
@@ -42,6 +43,7 @@ const CpuKernels kCpuKernels = {
     rope_table,
     sample,
     scale,
+    softcap,
     softmax,
 };
 

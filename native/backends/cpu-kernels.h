@@ -16,6 +16,7 @@
 #include "kernels/rope/rope.h"
 #include "kernels/sample/sample.h"
 #include "kernels/scale/scale.h"
+#include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
 
 namespace kvasir {
@@ -38,6 +39,7 @@ struct CpuKernels {
   RopeTableKernel& rope_table;
   SampleKernel& sample;
   ScaleKernel& scale;
+  SoftcapKernel& softcap;
   SoftmaxKernel& softmax;
 };
 

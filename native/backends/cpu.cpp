@@ -118,6 +118,7 @@ const OpRow kOps[] = {
      [](const Binding& b) { return make_step(b, b.kernels.rope_table, rope_table_parameters(b.node)); }},
     {"sample", [](const Binding& b) { return make_step(b, b.kernels.sample, sample_parameters(b.node)); }},
     {"scale", [](const Binding& b) { return make_step(b, b.kernels.scale, scale_parameters(b.node)); }},
+    {"softcap", [](const Binding& b) { return make_step(b, b.kernels.softcap, softcap_parameters(b.node)); }},
     {"softmax", [](const Binding& b) { return make_step(b, b.kernels.softmax, softmax_parameters(b.node)); }},
 };
 

@@ -16,6 +16,7 @@
 #include "kernels/sample/advance.h"
 #include "kernels/sample/sample.h"
 #include "kernels/scale/scale.h"
+#include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
 
 namespace kvasir::cuda {
@@ -41,6 +42,7 @@ struct Kernels {
   Entry<RopeTable> rope_table;
   Entry<Sample> sample;
   Entry<Scale> scale;
+  Entry<Softcap> softcap;
   Entry<Softmax> softmax;
 };
 

@@ -26,6 +26,7 @@ RopeCudaKernel rope;
 RopeTableCudaKernel rope_table;
 SampleCudaKernel sample;
 ScaleCudaKernel scale;
+SoftcapCudaKernel softcap;
 SoftmaxCudaKernel softmax;
 
 namespace {
@@ -135,6 +136,7 @@ const Module kModule = {
         enter<rope_table, RopeTable>,
         enter<sample, Sample>,
         enter<scale, Scale>,
+        enter<softcap, Softcap>,
         enter<softmax, Softmax>,
     },
 };

@@ -11,7 +11,7 @@ namespace kvasir::cuda {
 // version and size tell a library that was not.
 //
 // Functions return 0, or nonzero when something went wrong that last_error then tells the calling thread.
-constexpr uint32_t kModuleVersion = 1;
+constexpr uint32_t kModuleVersion = 2;
 
 struct Module {
   uint32_t version;

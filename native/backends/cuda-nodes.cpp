@@ -42,6 +42,7 @@ const OpRow kOps[] = {
     {"rope-table", bind<&Kernels::rope_table, rope_table_parameters>},
     {"sample", bind<&Kernels::sample, sample_parameters>},
     {"scale", bind<&Kernels::scale, scale_parameters>},
+    {"softcap", bind<&Kernels::softcap, softcap_parameters>},
     {"softmax", bind<&Kernels::softmax, softmax_parameters>},
 };
 
@@ -88,7 +89,8 @@ ByteRange range_of(const MatrixRef& matrix, const StepLimits& limits) {
 // is normalised, others write results already, so the two must not share memory.
 bool can_fuse(const BoundNode& first, const BoundNode& second) {
   const bool norm = first.node().op == "rms-norm" || first.node().op == "layer-norm";
-  if (!norm || second.node().op != "linear" || first.has_input("residual") || first.has_output("sum"))
+  if (!norm || second.node().op != "linear" || first.has_input("residual") || first.has_output("sum") ||
+      first.number_or("heads", 1) != 1)
     return false;
   const int y = first.output_id("y");
   if (second.input_id("x") != y || count_reads(first.program(), y) != 1) return false;

@@ -89,12 +89,22 @@ Parameters<LayerNorm> layer_norm_parameters(const BoundNode& node) {
 }
 
 Parameters<RmsNorm> rms_norm_parameters(const BoundNode& node) {
+  const int64_t heads = static_cast<int64_t>(node.number_or("heads", 1));
   MatrixRef x = node.matrix_in("x"), residual = node.matrix_in("residual");
   MatrixRef sum = node.matrix_out("sum"), y = node.matrix_out("y");
-  RmsNorm p{x.data,     residual.data, static_cast<const float*>(node.stored("weight").data),
-            sum.data,   y.data,        0,
-            x.cols,     x.stride,      residual.stride,
-            sum.stride, y.stride,      static_cast<float>(node.number("epsilon")),
+  RmsNorm p{x.data,
+            residual.data,
+            static_cast<const float*>(node.stored("weight").data),
+            sum.data,
+            y.data,
+            0,
+            heads,
+            x.cols / heads,
+            x.stride,
+            residual.stride,
+            sum.stride,
+            y.stride,
+            static_cast<float>(node.number("epsilon")),
             x.dtype};
   return {p, [rows = x.rows](RmsNorm& q, const StepState& s) { q.N = s.size(rows); }};
 }
@@ -186,6 +196,12 @@ Parameters<Scale> scale_parameters(const BoundNode& node) {
   MatrixRef x = node.matrix_in("x"), y = node.matrix_out("y");
   Scale p{x.data, y.data, 0, x.cols, x.stride, y.stride, static_cast<float>(node.number("factor")), x.dtype};
   return {p, [rows = x.rows](Scale& q, const StepState& s) { q.N = s.size(rows); }};
+}
+
+Parameters<Softcap> softcap_parameters(const BoundNode& node) {
+  MatrixRef x = node.matrix_in("x"), y = node.matrix_out("y");
+  Softcap p{x.data, y.data, 0, x.cols, x.stride, y.stride, static_cast<float>(node.number("cap")), x.dtype};
+  return {p, [rows = x.rows](Softcap& q, const StepState& s) { q.N = s.size(rows); }};
 }
 
 Parameters<Softmax> softmax_parameters(const BoundNode& node) {

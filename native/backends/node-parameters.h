@@ -17,6 +17,7 @@
 #include "kernels/rope/rope.h"
 #include "kernels/sample/sample.h"
 #include "kernels/scale/scale.h"
+#include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
 #include "runtime/backend.h"
 
@@ -48,6 +49,7 @@ Parameters<Rope> rope_parameters(const BoundNode& node);
 Parameters<RopeTable> rope_table_parameters(const BoundNode& node);
 Parameters<Sample> sample_parameters(const BoundNode& node);
 Parameters<Scale> scale_parameters(const BoundNode& node);
+Parameters<Softcap> softcap_parameters(const BoundNode& node);
 Parameters<Softmax> softmax_parameters(const BoundNode& node);
 
 }  // namespace kvasir

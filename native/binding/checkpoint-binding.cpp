@@ -43,6 +43,19 @@ LoadPart part_of(Napi::Object from, const CheckpointFile& file) {
   part.row_offset = integer_of(from.Get("rowOffset"), "load: rowOffset", 0, int64_t{1} << 40);
   Napi::Value paired = from.Get("pairedRows");
   if (!paired.IsUndefined()) part.paired_rows = integer_of(paired, "load: pairedRows", 2, 1 << 20);
+  Napi::Value rows = from.Get("rows");
+  if (!rows.IsUndefined()) {
+    const int64_t most = int64_t{1} << 40;
+    Napi::Object chosen = object_of(rows, "load: rows");
+    part.source_rows = part.rows;
+    part.source_row_offset = integer_of(chosen.Get("first"), "load: rows.first", 0, most);
+    part.rows = integer_of(chosen.Get("count"), "load: rows.count", 1, most);
+    part.run_rows = integer_of(chosen.Get("run"), "load: rows.run", 1, most);
+    part.run_stride = integer_of(chosen.Get("stride"), "load: rows.stride", 1, most);
+    if (part.run_rows >= part.rows) part.run_rows = part.run_stride = 0;
+  }
+  Napi::Value addend = from.Get("addend");
+  if (!addend.IsUndefined()) part.addend = static_cast<float>(number_of(addend, "load: addend"));
   Napi::Value interleave = from.Get("interleave");
   if (!interleave.IsUndefined()) {
     part.panel_step = 2;

@@ -51,6 +51,7 @@ class Load {
   void read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, std::byte* out, int64_t stride);
   bool convert_blocks(const std::byte* blocks, int64_t cols, std::byte* out) const;
   int64_t file_row(int64_t row) const;
+  int64_t rows_together(int64_t row) const;
   void mark_loaded();
   void note(std::exception_ptr error);
   bool stopped() const {
@@ -93,12 +94,13 @@ Load::Load(StoredTensor& target, StagingPool* staging, const LoadPart& part,
   matrix_ = file_matrix();
   check_shape();
   part_.transposed = part_.transposed && part_.source->shape.size() > 1;
-  placement_.emplace(target_, staging_,
-                     PartLayout{matrix_.dtype, part_.transposed, part_.panel_step, part_.first_panel});
+  placement_.emplace(
+      target_, staging_,
+      PartLayout{matrix_.dtype, part_.transposed, part_.panel_step, part_.first_panel, part_.addend});
   check_not_loaded();
   pieces_.emplace(*placement_, part_.row_offset, part_.rows);
   direct_ = !staging_ && !part_.transposed && target_.layout == Layout::kRows && matrix_.blocks == nullptr &&
-            target_.dtype == matrix_.dtype && part_.panel_step == 1;
+            target_.dtype == matrix_.dtype && part_.panel_step == 1 && part_.addend == 0;
 }
 
 void Load::check_part() {
@@ -120,12 +122,21 @@ void Load::check_part() {
     fail_part("rows", "from 1 to " + text(matrix_rows - part_.row_offset), text(part_.rows));
   if (part_.source_row_offset < 0 || part_.source_row_offset > INT64_MAX - part_.rows)
     fail_part("source_row_offset", "0 or more", text(part_.source_row_offset));
-  if (part_.source_rows == -1) part_.source_rows = part_.source_row_offset + part_.rows;
-  if (part_.source_rows < part_.source_row_offset + part_.rows)
-    fail_part("source_rows", text(part_.source_row_offset + part_.rows) + " or more",
-              text(part_.source_rows));
+  if (part_.run_rows < 0 || (part_.run_rows > 0 && (part_.run_stride < part_.run_rows || part_.transposed ||
+                                                    part_.run_stride > INT64_MAX / part_.rows)))
+    fail_part("run_stride", text(part_.run_rows) + " or more, of a matrix that is not transposed",
+              text(part_.run_stride));
+  const int64_t last = part_.rows - 1;
+  int64_t end = part_.run_rows == 0 ? last : last / part_.run_rows * part_.run_stride + last % part_.run_rows;
+  if (__builtin_add_overflow(end, part_.source_row_offset + 1, &end))
+    fail_part("run_stride", "such that rows can be counted", text(part_.run_stride));
+  if (part_.source_rows == -1) part_.source_rows = end;
+  if (part_.source_rows < end) fail_part("source_rows", text(end) + " or more", text(part_.source_rows));
+  if (part_.addend != 0 && (target_.dtype != DType::kF32 || target_.layout != Layout::kRows))
+    fail_part("addend", "0 but for f32 in rows", std::to_string(part_.addend));
   const int64_t paired = part_.paired_rows;
-  if (paired != 0 && (paired < 0 || paired % 2 != 0 || part_.source_rows % paired != 0 || part_.transposed))
+  if (paired != 0 && (paired < 0 || paired % 2 != 0 || part_.source_rows % paired != 0 || part_.transposed ||
+                      part_.run_rows != 0))
     fail_part("paired_rows", "0, or even and a divisor of " + text(part_.source_rows), text(paired));
 }
 
@@ -257,11 +268,21 @@ void Load::load_piece(int64_t piece, std::byte* buffer) {
     overflow_.store(true, std::memory_order_relaxed);
 }
 
-// Where the file has a row of W.
+// Where the file has a row of W, rows being counted from the file's first as if none lay between.
 int64_t Load::file_row(int64_t row) const {
+  if (part_.run_rows != 0) {
+    const int64_t i = row - part_.source_row_offset;
+    return part_.source_row_offset + i / part_.run_rows * part_.run_stride + i % part_.run_rows;
+  }
   if (part_.paired_rows == 0) return row;
   const int64_t in_head = row % part_.paired_rows, half = part_.paired_rows / 2;
   return row - in_head + in_head % half * 2 + in_head / half;
+}
+
+// How many rows of W from this one on follow each other in the file.
+int64_t Load::rows_together(int64_t row) const {
+  if (part_.paired_rows != 0) return 1;
+  return part_.run_rows == 0 ? INT64_MAX : part_.run_rows - (row - part_.source_row_offset) % part_.run_rows;
 }
 
 // Rows and columns of the file's matrix, as numbers of matrix_.dtype.
@@ -275,10 +296,10 @@ void Load::read_rectangle(int64_t row, int64_t rows, int64_t col, int64_t cols, 
   const auto read = [&](int64_t first, std::byte* at, int64_t count) {
     part_.file->read(begin + static_cast<uint64_t>(first * row_bytes), at, static_cast<size_t>(count));
   };
-  if (cols == matrix_.cols && pitch == bytes && part_.paired_rows == 0) {
-    read(row, to, rows * bytes);
-  } else {
-    for (int64_t i = 0; i < rows; ++i) read(file_row(row + i), to + i * pitch, bytes);
+  const bool whole = cols == matrix_.cols && pitch == bytes;
+  for (int64_t i = 0, count; i < rows; i += count) {
+    count = whole ? std::min(rows - i, rows_together(row + i)) : 1;
+    read(file_row(row + i), to + i * pitch, count * bytes);
   }
   if (matrix_.blocks == nullptr) return;
   for (int64_t i = 0; i < rows; ++i)
@@ -317,7 +338,7 @@ bool load_part(StoredTensor& target, StagingPool* staging, const LoadPart& part,
 }
 
 bool pack_values(StoredTensor& target, StagingPool* staging, const float* values) {
-  Placement placement(target, staging, {DType::kF32, false, 1, 0});
+  Placement placement(target, staging, {DType::kF32, false, 1, 0, 0});
   Pieces pieces(placement, 0, target.rows);
   bool overflow = false;
   std::exception_ptr error;

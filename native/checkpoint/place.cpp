@@ -122,6 +122,16 @@ int64_t Placement::target_stride() const {
                                           : kvasir::row_bytes(target_.dtype, target_.cols);
 }
 
+bool Placement::pack(const Block& block) const {
+  const bool overflow = pack_(block);
+  if (part_.addend == 0) return overflow;
+  for (int64_t row = 0; row < block.rows; ++row) {
+    float* numbers = reinterpret_cast<float*>(block.target + row * block.target_stride);
+    for (int64_t col = 0; col < block.cols; ++col) numbers[col] += part_.addend;
+  }
+  return overflow;
+}
+
 bool Placement::put_in_place(const Rectangle& rectangle, const std::byte* source, int64_t stride) const {
   bool overflow = false;
   const int64_t end = rectangle.row + rectangle.rows;
@@ -129,7 +139,7 @@ bool Placement::put_in_place(const Rectangle& rectangle, const std::byte* source
     Block b = block(rectangle, row, source, stride);
     b.target = address(stored_row(row), rectangle.col);
     b.target_stride = target_stride();
-    overflow |= pack_(b);
+    overflow |= pack(b);
   }
   return overflow;
 }
@@ -143,7 +153,7 @@ bool Placement::put_rows(const Rectangle& rectangle, const std::byte* source, in
     Block b = block(rectangle, row, source, stride);
     b.target = buffer->data() + (row - rectangle.row) * line;
     b.target_stride = line;
-    overflow |= pack_(b);
+    overflow |= pack(b);
   }
   for (int64_t row = rectangle.row; row < end; ++row)
     copies.add(address(stored_row(row), rectangle.col), line);

@@ -22,6 +22,7 @@ struct PartLayout {
   DType from;           // as they are read
   bool transposed;      // the same
   int64_t step, first;  // LoadPart's panel_step and first_panel
+  float addend;         // the same
 };
 
 // Packs numbers into a tensor: in the host's memory in place, in a device's memory through staging buffers,
@@ -53,6 +54,7 @@ class Placement {
   bool put_rows(const Rectangle& rectangle, const std::byte* source, int64_t stride) const;
   bool put_tiles(const Rectangle& rectangle, const std::byte* source, int64_t stride) const;
   Block block(const Rectangle& rectangle, int64_t row, const std::byte* source, int64_t stride) const;
+  bool pack(const Block& block) const;
   std::byte* address(int64_t stored_row, int64_t col) const;
   int64_t target_stride() const;
 

@@ -78,6 +78,11 @@ struct LoadPart {
   // Rows of a head whose halves the file holds in turn: its row 2 i + h is the head's row h * paired_rows / 2 + i.
   // (GGUF files of LLaMA rotate neighbours, their models halves.) 0: rows as they are.
   int64_t paired_rows = 0;
+  // Rows that others of the file's lie between, as q, k and v head by head in one matrix: after each run of so many
+  // rows the next begins run_stride rows after this one. 0: all in one run.
+  int64_t run_rows = 0, run_stride = 0;
+  // Added to every number: norms that the file holds less 1 get it back. Only for f32 in rows.
+  float addend = 0;
 };
 
 // Calls body(begin, end) for ranges that cover [0, items), on as many threads as it likes, and returns when

@@ -229,7 +229,11 @@ void NodeCheck::norm(bool with_bias) {
   Shape x = matrix("x");
   const DType dtype = input("x").dtype;
   matrix_like("residual", x, dtype);
-  vector("weight", x[1].size);
+  const int64_t heads = with_bias || number_or("heads", 1) == 1 ? 1 : integer("heads", 1, 4096);
+  if (x[1].size % heads != 0)
+    fail(ErrorKind::kShape,
+         "x must be whole heads, " + std::to_string(heads) + " of them, got " + to_string(x));
+  vector("weight", x[1].size / heads);
   if (with_bias) vector("bias", x[1].size);
   result("y", x, dtype);
   if (has_output("sum")) {
@@ -358,6 +362,11 @@ void NodeCheck::run() {
   if (op == "softmax") return elementwise(false);
   if (op == "scale") {
     finite("factor");
+    return elementwise(false);
+  }
+  if (op == "softcap") {
+    finite("cap");
+    if (number("cap") <= 0) fail(ErrorKind::kInvalidValue, "attribute cap must be above 0");
     return elementwise(false);
   }
   if (op == "gather-rows") return gather_rows();

@@ -89,6 +89,10 @@ export class GraphBuilder {
     return this.node('scale', path, { x }, this.shape(x), { factor })
   }
 
+  softcap(path: string, x: ValueId, cap: number): ValueId {
+    return this.node('softcap', path, { x }, this.shape(x), { cap })
+  }
+
   softmax(path: string, x: ValueId): ValueId {
     return this.node('softmax', path, { x }, this.shape(x))
   }

@@ -5,6 +5,7 @@ import { Interpreter } from '#kvasir/graph/interpreter.js'
 import { optimize } from '#kvasir/graph/passes/index.js'
 import { modelFor } from '#kvasir/models/registry.js'
 import { record } from '#kvasir/nn/index.js'
+import { readWeights } from '../models/checkpoint-weights.js'
 import { shared, sharedDir } from '../shared.js'
 import type { StepInputs } from './steps.js'
 
@@ -13,35 +14,7 @@ interface Golden {
   logits: number[][] | number[][][]
 }
 
-interface TensorEntry {
-  dtype: string
-  shape: number[]
-  data_offsets: [number, number]
-}
-
-type Layout = ReturnType<typeof modelFor>['checkpoint']
-
 const json = (...path: string[]) => JSON.parse(readFileSync(shared('models', ...path), 'utf8'))
-
-/** The parameters of an f32 safetensors file, by module path. */
-function readWeights(name: string, { prefixes, transposed }: Layout): (parameter: string) => Float32Array {
-  const file = readFileSync(shared('models', name, 'model.safetensors'))
-  const headerBytes = Number(file.readBigUInt64LE(0))
-  const header: Record<string, TensorEntry> = JSON.parse(file.toString('utf8', 8, 8 + headerBytes))
-  return (parameter) => {
-    const { dtype, shape, data_offsets } = prefixes.map((prefix) => header[prefix + parameter]).find(Boolean)!
-    expect(dtype).toBe('F32')
-    const [from, to] = data_offsets.map((offset) => 8 + headerBytes + offset)
-    const numbers = new Float32Array(file.buffer.slice(file.byteOffset + from, file.byteOffset + to))
-    return transposed.some((pattern) => new RegExp(pattern).test(parameter))
-      ? transpose(numbers, shape)
-      : numbers
-  }
-}
-
-function transpose(numbers: Float32Array, [rows, columns]: number[]): Float32Array {
-  return numbers.map((_, i) => numbers[(i % rows) * columns + Math.floor(i / rows)])
-}
 
 /** One sequence in one block after another, all rows wanted. */
 function stepOf(ids: number[]): StepInputs {
@@ -59,21 +32,24 @@ function stepOf(ids: number[]): StepInputs {
 // Logits that independent implementations computed: in float64 to 9 digits, or in float32.
 const models: [name: string, tolerance: number][] = [
   ['stories260K', 1e-8],
+  ['tiny/gemma', 1e-8],
   ['tiny/gpt2', 1e-8],
   ['tiny/gpt_neo', 1e-8],
   ['tiny/llama', 1e-8],
+  ['tiny/opt', 1e-8],
+  ['tiny/qwen2', 1e-8],
   ['gpt-nano-sort', 1e-5],
 ]
 
 describe.skipIf(!sharedDir).each(models)('the interpreter on %s', (name, tolerance) => {
-  it('gives the golden logits, recorded and fused', () => {
+  it('gives the golden logits, recorded and fused', async () => {
     const model = modelFor(json(name, 'config.json'))
     const golden: Golden = json(name, 'golden.json')
     const several = Array.isArray(golden.ids[0])
     const prompts = (several ? golden.ids : [golden.ids]) as number[][]
     const expected = (several ? golden.logits : [golden.logits]) as number[][][]
     const recorded = record(model)
-    const weights = readWeights(name, model.checkpoint)
+    const weights = await readWeights(shared('models', name), model)
     const check = (graph: Graph) => {
       const interpreter = new Interpreter(graph, { weights })
       prompts.forEach((ids, i) => {

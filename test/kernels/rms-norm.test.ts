@@ -116,6 +116,34 @@ describe('rms-norm', () => {
     }
   })
 
+  it.each([
+    [1, 40],
+    [3, 1],
+    [3, 40],
+    [8, 64],
+    [5, 129],
+  ])('normalises %i heads of %i channels each for itself, in rows that lie apart', (heads, D) => {
+    const C = heads * D
+    for (const hasResidual of [false, true]) {
+      const graph = new KernelGraph()
+      const whole = graph.activations('whole', 2 * C + 7, randomNumbers(21, 33 * (2 * C + 7), 3))
+      const x = graph.slice('x', whole, 3, C)
+      const residual = hasResidual ? graph.slice('residual', whole, C + 5, C) : undefined
+      const weight = graph.parameter('weight', [D], randomNumbers(22, D, 2))
+      const outputs = hasResidual ? { y: 'f32' as const, sum: 'f32' as const } : { y: 'f32' as const }
+      const attributes = { epsilon: 1e-6, heads }
+      graph.finish(graph.nodeWith(op, { x, residual, weight }, ['N', C], outputs, attributes))
+      const truth = graph.interpreter()
+      for (const [program, isa] of graph.programs({ threads: 3, maxTokens: 33 })) {
+        for (const N of [1, 5, 33]) {
+          const [found, expected] = [program.run(rowStep(N)), truth.run(rowStep(N))]
+          expect(nmse(found.y, expected.y), `${isa}, ${N} rows`).toBeLessThan(1e-13)
+          if (hasResidual) expect(difference(found.sum, expected.sum), isa).toBe('')
+        }
+      }
+    }
+  })
+
   it.each([37, 768])('gives a row of %i columns the same bits in any company', (C) => {
     expectRowsAlone(normGraph(op, randomNumbers(8, 133 * C), C, { residual: randomNumbers(9, 133 * C) }), 133)
   })

@@ -5,12 +5,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deviceOptions } from '../devices.js'
 import { rootDir } from '../shared.js'
 
-// Small random checkpoints and their float64 logits; `node scripts/make-fixtures.mjs` makes them.
+// Small random checkpoints and their float64 logits, of the interpreter (`node scripts/make-fixtures.mjs` makes them) or of
+// an independent implementation (`scripts/make-families.py`).
 const folder = join(rootDir, 'test', 'fixtures')
 
 interface Golden {
   ids: number[]
   logits: number[]
+  /** What follows the first half of the ids. */
+  greedy?: number[]
 }
 
 describe.each(readdirSync(folder))('fixture %s', (name) => {
@@ -22,7 +25,7 @@ describe.each(readdirSync(folder))('fixture %s', (name) => {
   })
   afterAll(() => model.dispose())
 
-  it('gives the logits of the float64 interpreter', async () => {
+  it('gives the logits computed in float64', async () => {
     const { data, shape } = await model.logits(golden.ids)
     expect(shape).toEqual([golden.ids.length, model.vocabSize])
     const { logits } = golden
@@ -35,6 +38,12 @@ describe.each(readdirSync(folder))('fixture %s', (name) => {
   it('gives the same bits on one thread', async () => {
     await using single = await loadModel(join(folder, name), { ...deviceOptions, threads: 1 })
     expect((await single.logits(golden.ids)).data).toEqual((await model.logits(golden.ids)).data)
+  })
+
+  it.runIf(golden.greedy)('generates the greedy ids', async () => {
+    const prompt = golden.ids.slice(0, golden.ids.length / 2)
+    const { ids } = await model.complete(prompt, { maxTokens: golden.greedy!.length, ignoreEos: true })
+    expect(ids).toEqual(golden.greedy)
   })
 
   it('generates what its logits say, step by step', async () => {

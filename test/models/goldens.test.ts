@@ -12,7 +12,8 @@ interface Golden {
   text?: string
 }
 
-const names = ['stories260K', 'gpt-nano-sort', 'tiny/gpt2', 'tiny/gpt_neo', 'tiny/llama']
+const tiny = ['gemma', 'gpt2', 'gpt_neo', 'llama', 'opt', 'qwen2'].map((name) => `tiny/${name}`)
+const names = ['stories260K', 'gpt-nano-sort', ...tiny]
 
 // Logits and greedy texts of an independent float64 implementation.
 describe.skipIf(!sharedDir).each(names)('golden %s', (name) => {

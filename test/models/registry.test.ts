@@ -52,7 +52,8 @@ describe('modelFor', () => {
       code: 'ERR_UNSUPPORTED',
       field: 'model_type',
       message:
-        'config.json: model_type must be one of gpt2, gpt_neo, kvasir_decoder, llama, got "mamba"; ' +
+        'config.json: model_type must be one of bloom, gemma, gemma2, gemma3, gemma3_text, gpt2, gpt_neo, gpt_neox, ' +
+        'gptj, kvasir_decoder, llama, mistral, olmo2, opt, phi3, qwen2, qwen3, smollm3, got "mamba"; ' +
         "a class of your own is added by registerModel('mamba', MyModel)",
     })
   })
@@ -86,7 +87,7 @@ describe('registerModel', () => {
     expect(record(model).nodes.map(({ op }) => op)).toEqual(['embedding', 'gather-rows', 'linear'])
     expect(model.checkpoint).toEqual({ prefixes: [''], transposed: [], ignored: [] })
     expect(errorOf({ model_type: 'x' })).toMatchObject({
-      message: expect.stringContaining('bigram, gpt2, gpt_neo'),
+      message: expect.stringContaining('bigram, bloom, gemma'),
     })
   })
 
@@ -263,8 +264,8 @@ const unsupported: [field: string, config: object, rest: string][] = [
   ],
   [
     'rope_scaling.rope_type',
-    { ...llama, rope_scaling: { rope_type: 'longrope' } },
-    'must be one of default, linear, ntk, dynamic, yarn, llama3, got "longrope"',
+    { ...llama, rope_scaling: { rope_type: 'spiral' } },
+    'must be one of default, linear, ntk, dynamic, yarn, llama3, longrope, got "spiral"',
   ],
   ['n_embd', { ...gpt2, n_embd: 2048 }, 'must be such that a head has at most 256 channels, got 512'],
   ['head_dim', { ...llama, head_dim: 258 }, 'must be such that a head has at most 256 channels, got 258'],

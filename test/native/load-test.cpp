@@ -72,6 +72,34 @@ std::vector<std::pair<Home, DType>> homes_and_dtypes() {
 
 }  // namespace
 
+// Rows in runs among others of the file's, and what their numbers lack.
+void check_runs(const Home& home, DType from, DType to, const LoadPart& runs, int64_t cols, float addend) {
+  Bench bench;
+  const int64_t last = runs.rows - 1;
+  const auto file_row = [&](int64_t row) {
+    return runs.source_row_offset + row / runs.run_rows * runs.run_stride + row % runs.run_rows;
+  };
+  Source source = bench.add(from, {file_row(last) + 3, cols});
+  LoadPart part = runs;
+  part.file = bench.file();
+  part.source = &source.entry;
+  part.source_rows = file_row(last) + 3;
+  part.addend = addend;
+  WeightStore store(home.memory());
+  store.declare("w", to, home.layout, part.rows, cols);
+  CHECK(store.load("w", part, threads(2)));
+  store.check_complete();
+  std::vector<double> expected;
+  for (int64_t row = 0; row < part.rows; ++row)
+    for (int64_t col = 0; col < cols; ++col) {
+      const double value = at(source, false, file_row(row), col);
+      expected.push_back(addend == 0 ? value : static_cast<float>(value) + addend);
+    }
+  if (!CHECK(holds(store, "w", expected)))
+    std::printf("    runs of %lld, %s\n", static_cast<long long>(runs.run_rows),
+                describe(from, to, home, false, part.rows, cols).c_str());
+}
+
 void load_tests() {
   test("the index of a number in tiles", [] {
     bool right = true;
@@ -102,6 +130,82 @@ void load_tests() {
            });
     }
   }
+
+  test("rows in runs among others", [] {
+    for (const auto& [home, to] : homes_and_dtypes())
+      for (int64_t run : {1, 5, 40, 64})
+        for (int64_t cols : {1, 7, 130}) {
+          LoadPart runs;
+          runs.rows = 3 * run;
+          runs.source_row_offset = run + 2;
+          runs.run_rows = run;
+          runs.run_stride = 3 * run;
+          check_runs(home, DType::kF32, to, runs, cols, 0);
+          check_runs(home, DType::kBF16, to, runs, cols, 0);
+        }
+  });
+
+  test("many rows in runs, of several pieces", [] {
+    LoadPart runs;
+    runs.rows = 32 * 80;
+    runs.run_rows = 80;
+    runs.run_stride = 240;
+    for (const Home& home : kHomes) check_runs(home, DType::kF32, DType::kF32, runs, 300, 0);
+  });
+
+  test("what numbers lack is added to them", [] {
+    for (const Home& home : kHomes)
+      for (DType from : kDTypes) {
+        if (home.layout != Layout::kRows) continue;
+        LoadPart runs;
+        runs.rows = 100;
+        runs.run_rows = 7;
+        runs.run_stride = 9;
+        check_runs(home, from, DType::kF32, runs, 1, 1);
+        check_runs(home, from, DType::kF32, runs, 33, 1);
+      }
+  });
+
+  test("runs and addends that cannot be", [] {
+    Bench bench;
+    Source source = bench.add(DType::kF32, {20, 3});
+    const platform::File* file = bench.file();
+    const auto kind = [&](DType dtype, Layout layout, auto change) {
+      WeightStore store;
+      store.declare("w", dtype, layout, 8, 3);
+      LoadPart part;
+      part.file = file;
+      part.source = &source.entry;
+      part.source_rows = 20;
+      part.run_rows = 2;
+      part.run_stride = 6;
+      change(part);
+      return error_of([&] { static_cast<void>(store.load("w", part, threads(1))); }).kind;
+    };
+    const auto runs = [&](int64_t offset, int64_t run, int64_t stride) {
+      return kind(DType::kF32, Layout::kRows, [&](LoadPart& part) {
+        part.source_row_offset = offset;
+        part.run_rows = run;
+        part.run_stride = stride;
+      });
+    };
+    for (auto [offset, run, stride] :
+         {std::tuple<int64_t, int64_t, int64_t>{1, 2, 6},  // the last row is the 21st
+          {0, -1, 6},
+          {0, 2, 1},
+          {0, 2, INT64_MAX},
+          {INT64_MAX - 8, 2, 6},
+          {0, 2, 7}})
+      CHECK(runs(offset, run, stride) == ErrorKind::kInvalidValue);
+    CHECK(kind(DType::kF32, Layout::kRows, [](LoadPart& part) { part.paired_rows = 2; }) ==
+          ErrorKind::kInvalidValue);
+    CHECK(kind(DType::kF32, Layout::kRows, [](LoadPart& part) { part.transposed = true; }) ==
+          ErrorKind::kInvalidValue);
+    CHECK(kind(DType::kF16, Layout::kRows, [](LoadPart& part) { part.addend = 1; }) ==
+          ErrorKind::kInvalidValue);
+    CHECK(kind(DType::kF32, Layout::kPanels, [](LoadPart& part) { part.addend = 1; }) ==
+          ErrorKind::kInvalidValue);
+  });
 
   test("many pieces, blocks of columns and blocks of rows, on several threads", [] {
     for (auto [rows, cols, transposed] : {std::tuple{1000, 300, false},

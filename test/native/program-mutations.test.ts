@@ -33,6 +33,7 @@ const ops = [
   'rope',
   'slice',
   'scale',
+  'softcap',
   'gather-rows',
   'kv-append',
   'attention',

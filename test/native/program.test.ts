@@ -136,6 +136,10 @@ const nodeFaults: Fault[] = [
   ['a negative epsilon', value, ({ node }) => (node('rms-norm').attributes.epsilon = -1e-5)],
   ['an epsilon that is NaN', value, ({ node }) => (node('rms-norm').attributes.epsilon = NaN)],
   ['an infinite epsilon', value, ({ node }) => (node('rms-norm').attributes.epsilon = Infinity)],
+  ['heads that do not divide a row', shape, ({ node }) => (node('rms-norm').attributes.heads = 5)],
+  ['heads that the weight does not fit', shape, ({ node }) => (node('rms-norm').attributes.heads = 2)],
+  ['no heads', value, ({ node }) => (node('rms-norm').attributes.heads = 0)],
+  ['half a head', value, ({ node }) => (node('rms-norm').attributes.heads = 1.5)],
   [
     'a sum without a residual',
     value,

@@ -15,6 +15,7 @@ import {
   scale,
   slice,
   slidingWindow,
+  softcap,
   softmax,
   split,
 } from '#kvasir/nn/index.js'
@@ -106,6 +107,17 @@ const norms: Case[] = [
     TypeError,
     (s) => rmsNorm(x(s), { epsilon: 'small' as never }),
   ],
+  ['rms-norm: x must be (N, 5*D), got (N, 768)', ShapeError, (s) => rmsNorm(x(s), { heads: 5 })],
+  [
+    'rms-norm: weight must be (64), got (768)',
+    ShapeError,
+    (s) => rmsNorm(x(s), { heads: 12, weight: s.parameter(768) }),
+  ],
+  [
+    'rms-norm: heads must be an integer from 1 to 4096, got 0',
+    RangeError,
+    (s) => rmsNorm(x(s), { heads: 0 }),
+  ],
 ]
 
 const elementwise: Case[] = [
@@ -113,6 +125,7 @@ const elementwise: Case[] = [
   ['add: b must be (N, 768), got (R, 768)', ShapeError, (s) => x(s).add(s.tensor(['R', 768]))],
   ['add: a must be f32, got i32', DTypeError, (s) => add(ids(s), ids(s))],
   ['activation: up must be (N, 768), got (N, 64)', ShapeError, (s) => gelu(x(s), x(s, 64))],
+  ['softcap: cap must be a finite number above 0, got 0', RangeError, (s) => softcap(x(s), 0)],
   ['scale: factor must be a finite number, got Infinity', RangeError, (s) => scale(x(s), Infinity)],
   ['softmax: x must be (N, C), got (N, 2, 3)', ShapeError, (s) => softmax(s.tensor(['N', 2, 3]))],
   ['slice: start must be an integer from 0 to 767, got 768', RangeError, (s) => slice(x(s), 768, 1)],

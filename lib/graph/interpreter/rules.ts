@@ -14,6 +14,7 @@ import { ropeTable } from './rope-table.js'
 import { sample } from './sample.js'
 import { scale } from './scale.js'
 import { slice } from './slice.js'
+import { softcap } from './softcap.js'
 import { softmax } from './softmax.js'
 
 /** What each op computes. */
@@ -28,6 +29,7 @@ export const rules: Readonly<Record<OpName, Rule>> = {
   activation,
   add,
   scale,
+  softcap,
   softmax,
   'gather-rows': gatherRows,
   attention,

@@ -17,6 +17,7 @@ const descriptions: Record<string, (node: Node, graph: Graph) => string> = {
   slice: ({ attributes: { start, size } }) => `slice ${start} to ${Number(start) + Number(size) - 1}`,
   activation: ({ inputs, attributes: { kind } }) => (inputs.up === undefined ? `${kind}` : `${kind}(x) * up`),
   scale: ({ attributes: { factor } }) => `scale by ${factor}`,
+  softcap: ({ attributes: { cap } }) => `softcap ${cap}`,
   attention,
   'kv-append': ({ inputs, attributes: { layer, interleaved } }) =>
     inputs.table === undefined
@@ -38,11 +39,12 @@ function linear({ inputs, attributes: { activation, gated } }: Node, graph: Grap
   )
 }
 
-function norm({ op, inputs, outputs }: Node): string {
+function norm({ op, inputs, outputs, attributes }: Node): string {
   return list(
     inputs.residual === undefined ? op : `residual + ${op}`,
     outputs.sum !== undefined && 'sum kept',
     inputs.weight === undefined && 'no weight',
+    attributes.heads !== undefined && `of ${attributes.heads} heads`,
   )
 }
 

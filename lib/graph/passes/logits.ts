@@ -22,7 +22,7 @@ export function takeLogits(editor: GraphEditor): {
 }
 
 /** Ops whose result has the type of their one operand, and which may follow the logits. */
-export const mayFollowLogits = new Set(['slice', 'scale', 'softmax'])
+export const mayFollowLogits = new Set(['slice', 'scale', 'softcap', 'softmax'])
 
 /** Whether a value is only read by what ends a step: as an output, for sampling, or by ops that may follow the logits. */
 export function endsTheStep(editor: GraphEditor, id: ValueId): boolean {

@@ -31,4 +31,25 @@ __device__ __forceinline__ float exponential(float x) {
   return x < -87.33654f ? 0.0f : product(sum(1.0f, p), power);
 }
 
+// tanh(x) = m / (m + 2) with m = e^2x - 1, which keeps its digits near 0; relative error up to 4e-7. Without
+// branches: a tile has 32 of them in every thread.
+//
+// 2x = n ln 2 + r by Cody & Waite's two constants; e^r - 1 = r + r^2 q(r), q as in exponential().
+__device__ __forceinline__ float hyperbolic_tangent(float x) {
+  constexpr float kToInteger = 12582912.0f;         // 1.5 * 2^23: beside it, f32 are the integers
+  const float c = x > 10 ? 10 : x < -10 ? -10 : x;  // a NaN stays
+  const float shifted = fmaf(c, 2 * 1.44269504f, kToInteger);
+  const float n = difference(shifted, kToInteger);
+  const float r = fmaf(n, 2.12194440e-4f, fmaf(n, -0.693359375f, product(c, 2.0f)));
+  float q = 0.001381454f;
+  q = fmaf(q, r, 0.00836874511f);
+  q = fmaf(q, r, 0.0416683908f);
+  q = fmaf(q, r, 0.166665204f);
+  q = fmaf(q, r, 0.499999934f);
+  const float power =
+      __uint_as_float((__float_as_uint(shifted) + 127u) << 23);  // 2^n: the low bits are those of n
+  const float m = fmaf(power, fmaf(product(r, r), q, r), difference(power, 1.0f));
+  return __fdividef(m, sum(m, 2.0f));
+}
+
 }  // namespace kvasir::cuda

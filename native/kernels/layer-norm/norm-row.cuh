@@ -7,6 +7,8 @@
 // sum's bits depend on the row alone.
 
 #include "device/cuda/vector.cuh"
+#include "kernels/layer-norm/layer-norm.h"
+#include "kernels/rms-norm/rms-norm.h"
 
 namespace kvasir::cuda {
 
@@ -128,16 +130,24 @@ __device__ __forceinline__ void wait_for_warps_of_row() {
   if (blockDim.y > 1) __syncthreads();
 }
 
+// Where row n of a norm begins, in a matrix whose rows lie `stride` apart.
+__device__ __forceinline__ int64_t row_offset(const LayerNorm&, int64_t n, int64_t stride) {
+  return n * stride;
+}
+__device__ __forceinline__ int64_t row_offset(const RmsNorm& p, int64_t n, int64_t stride) {
+  return p.offset(n, stride);
+}
+
 // Row n of a norm's input; where p.sum is wanted, it is formed there and read from there, as p.sum may be x
 // or residual. P is LayerNorm or RmsNorm.
 template <class T, class P>
 __device__ __forceinline__ NormRow<T> norm_row(const P& p, const NormThread& t) {
   const T* residual = static_cast<const T*>(p.residual);
-  const NormRow<T> row{static_cast<const T*>(p.x) + t.n * p.x_stride,
-                       residual == nullptr ? nullptr : residual + t.n * p.residual_stride,
+  const NormRow<T> row{static_cast<const T*>(p.x) + row_offset(p, t.n, p.x_stride),
+                       residual == nullptr ? nullptr : residual + row_offset(p, t.n, p.residual_stride),
                        static_cast<int>(p.C)};
   if (p.sum == nullptr) return row;
-  T* s = static_cast<T*>(p.sum) + t.n * p.sum_stride;
+  T* s = static_cast<T*>(p.sum) + row_offset(p, t.n, p.sum_stride);
   for_each_row_group(row, row.is_aligned() && is_aligned(s), t.thread, t.threads,
                      [&](int c, auto count, const float(&x)[kGroup]) { store_group(s + c, count, x); });
   wait_for_warps_of_row();
@@ -167,11 +177,11 @@ __device__ __forceinline__ void load_parameters(const float* p, int c, int count
 constexpr int kNormWarps = 4;
 
 template <class P>
-void launch_norm(Execution& e, void (*kernel)(P), const std::type_identity_t<P>& p) {
-  if (p.N == 0) return;
-  const bool few = p.N <= 4 * e.multiprocessors;
+void launch_norm(Execution& e, void (*kernel)(P), const std::type_identity_t<P>& p, int64_t count) {
+  if (count == 0) return;
+  const bool few = count <= 4 * e.multiprocessors;
   const unsigned rows = few ? 1 : kNormWarps, warps = few ? kNormWarps : 1;
-  launch(e, kernel, {dim3(static_cast<unsigned>((p.N + rows - 1) / rows)), dim3(32, warps, rows)}, p);
+  launch(e, kernel, {dim3(static_cast<unsigned>((count + rows - 1) / rows)), dim3(32, warps, rows)}, p);
 }
 
 }  // namespace kvasir::cuda

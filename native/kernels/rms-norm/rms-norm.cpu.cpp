@@ -1,4 +1,4 @@
-// One thread takes a row: a pass for the sum of squares, a pass that scales. A row's result depends on that
+// One thread takes a row, or a head of one: a pass for the sum of squares, a pass that scales. A row's result depends on that
 // row alone. 8 bytes move for every element, 4 more for each of residual and sum; all but the first pass find
 // the row in the nearest cache.
 
@@ -9,11 +9,11 @@
 
 namespace kvasir::KVASIR_ISA {
 
-static void rms_norm_row(const RmsNorm& p, int64_t n) {
-  float* y = floats(p.y) + n * p.y_stride;
-  const float* s = residual_sum(floats(p.x) + n * p.x_stride,
-                                p.residual ? floats(p.residual) + n * p.residual_stride : nullptr,
-                                p.sum ? floats(p.sum) + n * p.sum_stride : nullptr, y, p.C);
+static void rms_norm_head(const RmsNorm& p, int64_t i) {
+  float* y = floats(p.y) + p.offset(i, p.y_stride);
+  const float* s = residual_sum(floats(p.x) + p.offset(i, p.x_stride),
+                                p.residual ? floats(p.residual) + p.offset(i, p.residual_stride) : nullptr,
+                                p.sum ? floats(p.sum) + p.offset(i, p.sum_stride) : nullptr, y, p.C);
   const Vec squares = sum_vectors(p.C, zero(), [&](int64_t c, auto lanes) {
     const Vec a = load(s + c, lanes);
     return a * a;
@@ -30,7 +30,7 @@ static void rms_norm_row(const RmsNorm& p, int64_t n) {
 }
 
 void rms_norm(const RmsNorm& p, Execution& execution) {
-  parallel_rows(execution, p.N, p.C, [&](int64_t n, int) { rms_norm_row(p, n); });
+  parallel_rows(execution, p.N * p.H, p.C, [&](int64_t i, int) { rms_norm_head(p, i); });
 }
 
 }  // namespace kvasir::KVASIR_ISA

@@ -1,6 +1,6 @@
 #pragma once
 
-// One warp takes a row, or four where rows are few (norm-row.cuh): a pass for the sum of squares, one that
+// One warp takes a row (or a head of one), or four where rows are few (norm-row.cuh): a pass for the sum of squares, one that
 // scales, and before them one that forms s where it is to be stored. 2 sizes of T move for every element, one
 // more for each of residual and sum; all but the first pass find the row in the nearest cache.
 //
@@ -41,11 +41,11 @@ __global__ void __launch_bounds__(32 * kNormWarps) rms_norm_kernel(RmsNorm p) {
   ptx::let_successor_start();
   ptx::wait_for_predecessor();
   const NormThread t = norm_thread();
-  if (t.n >= p.N) return;
+  if (t.n >= p.N * p.H) return;
   const NormRow<T> row = norm_row<T>(p, t);
   const RmsNormStatistics statistics = rms_norm_statistics(row, p.epsilon);
   wait_for_warps_of_row();  // y may be x
-  T* y = static_cast<T*>(p.y) + t.n * p.y_stride;
+  T* y = static_cast<T*>(p.y) + p.offset(t.n, p.y_stride);
   const bool aligned = row.is_aligned() && is_aligned(y) && is_aligned(p.weight);
   for_each_row_group(row, aligned, t.thread, t.threads, [&](int c, auto count, float(&s)[kGroup]) {
     float weight[kGroup];
