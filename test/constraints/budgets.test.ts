@@ -13,6 +13,18 @@ function nested(depth: number, wrap: (inner: unknown) => unknown): unknown {
   return schema
 }
 
+/** Each part asks for the next one twice. */
+function doubling(length: number): unknown {
+  const part = (i: number) => ({ allOf: [{ $ref: `#/$defs/d${i + 1}` }, { $ref: `#/$defs/d${i + 1}` }] })
+  const parts = Array.from({ length }, (_, i) => [`d${i}`, part(i)])
+  return { $ref: '#/$defs/d0', $defs: { ...Object.fromEntries(parts), [`d${length}`]: { type: 'null' } } }
+}
+
+function chain(length: number): unknown {
+  const parts = Array.from({ length }, (_, i) => [`d${i}`, { $ref: `#/$defs/d${i + 1}` }])
+  return { $ref: '#/$defs/d0', $defs: { ...Object.fromEntries(parts), [`d${length}`]: { type: 'null' } } }
+}
+
 /** Compiles and takes some steps; what is too much must end with an error of the budget, soon. */
 function outcome(constraint: unknown): string {
   const start = performance.now()
@@ -76,6 +88,10 @@ describe('budgets', () => {
       { allOf: Array.from({ length: 18 }, (_, i) => ({ anyOf: [{ minLength: i }, { maxLength: 99 - i }] })) },
       'ERR_BUDGET',
     ],
+    ['options that contain themselves', { oneOf: [{ $ref: '#' }, { type: 'string' }] }, 'ERR_UNSUPPORTED'],
+    ['many options', { oneOf: Array.from({ length: 2500 }, (_, i) => ({ const: i })) }, 'compiled'],
+    ['references that multiply', doubling(40), 'compiled'],
+    ['a long chain of references', chain(1500), 'compiled'],
     [
       'many properties',
       {
