@@ -1,11 +1,20 @@
 /** Kvasir: transformer language models written as TypeScript classes, run by native kernels. */
 
 export type { Converted } from './checkpoint/convert.js'
+export type {
+  Constraint,
+  FromSchema,
+  JsonSchema,
+  JsonSchemaObject,
+  JsonType,
+  JsonValue,
+} from './constraints/index.js'
 export { type ConvertOptions, convertModel } from './convert-model.js'
 export {
   AbortError,
   CheckpointError,
   type CheckpointProblem,
+  ConstraintError,
   ContextFullError,
   DeviceError,
   DisposedError,

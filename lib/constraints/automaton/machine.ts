@@ -80,6 +80,7 @@ export class Machine {
   }
 
   start(): Configuration {
+    this.#work = 0
     const found = new Items()
     this.#close(found, this.program.start, this.#root)
     return this.#intern(found)
