@@ -1,6 +1,9 @@
 import type { Activation } from '../ops/activation.js'
 import { gelu, geluTanh, relu, silu } from '../ops/activation.js'
 
+/** `max(x, 0)^2`, gated, times up. So et al. 2021, https://arxiv.org/abs/2109.08668 */
+export const reluSquared: Activation = (x, up) => relu(x, up ? relu(x, up) : x)
+
 /** Activations by the names that Hugging Face configurations give them. */
 export const activations = {
   relu,
@@ -11,6 +14,7 @@ export const activations = {
   gelu_pytorch_tanh: geluTanh,
   silu,
   swish: silu,
+  relu2: reluSquared,
 } as const satisfies Record<string, Activation>
 
 export type ActivationName = keyof typeof activations
