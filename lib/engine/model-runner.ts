@@ -1,4 +1,4 @@
-import { AbortError } from '../errors.js'
+import { AbortError, NumericError } from '../errors.js'
 import type { Graph } from '../graph/graph.js'
 import { blockTokens } from '../graph/graph.js'
 import { toNativeProgram } from '../graph/native-program.js'
@@ -150,7 +150,7 @@ export class ModelRunner {
       if (!program.run(inputs, this.#sampled, flag)) throw new AbortError('generate: aborted')
       await yieldToMessages()
     }
-    return { id: this.#sampled.ids[0] as number, logprob: this.#sampled.logprobs[0] as number }
+    return chosen({ id: this.#sampled.ids[0] as number, logprob: this.#sampled.logprobs[0] as number })
   }
 
   /**
@@ -174,9 +174,12 @@ export class ModelRunner {
     this.#tables.fill(ids, ids.length - 1, 1, false)
     Object.assign(inputs, this.#sampling)
     const outputs = { ids: new Int32Array(steps), logprobs: new Float32Array(steps) }
-    if (program.runAhead(inputs, steps, outputs, flag) < steps) throw new AbortError('generate: aborted')
+    const done = program.runAhead(inputs, steps, outputs, flag)
+    if (done < steps && outputs.ids[done - 1] !== -1) throw new AbortError('generate: aborted')
     await yieldToMessages()
-    return Array.from(outputs.ids, (id, i) => ({ id, logprob: outputs.logprobs[i] as number }))
+    return Array.from(outputs.ids.subarray(0, done), (id, i) =>
+      chosen({ id, logprob: outputs.logprobs[i] as number }),
+    )
   }
 
   /** The distribution of the token after `ids`, (vocabSize,). */
@@ -235,6 +238,11 @@ export class ModelRunner {
 }
 
 export { greedy }
+
+function chosen(sampled: Sampled): Sampled {
+  if (sampled.id >= 0) return sampled
+  throw new NumericError('sample: the logits hold NaN or infinity, or nothing finite')
+}
 
 /** Lets messages in, and termination: a bare loop of native calls could not be ended from outside. */
 function yieldToMessages(): Promise<void> {

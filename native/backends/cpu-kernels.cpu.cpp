@@ -9,6 +9,7 @@ namespace kvasir::KVASIR_ISA {
 
 ActivateKernel activation;
 AddKernel add;
+AdjustLogitsKernel adjust_logits;
 AttentionKernel attention;
 EmbeddingKernel embedding;
 GatherRowsKernel gather_rows;
@@ -23,12 +24,14 @@ RopeTableKernel rope_table;
 SampleKernel sample;
 ScaleKernel scale;
 SoftmaxKernel softmax;
+TopLogitsKernel top_logits;
 
 extern const CpuKernels kCpuKernels;
 const CpuKernels kCpuKernels = {
     KVASIR_STRING(KVASIR_ISA),
     activation,
     add,
+    adjust_logits,
     attention,
     embedding,
     gather_rows,
@@ -43,6 +46,7 @@ const CpuKernels kCpuKernels = {
     sample,
     scale,
     softmax,
+    top_logits,
 };
 
 }  // namespace kvasir::KVASIR_ISA

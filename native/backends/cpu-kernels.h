@@ -5,6 +5,7 @@
 #include "device/cpu/probe.h"
 #include "kernels/activation/activation.h"
 #include "kernels/add/add.h"
+#include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather-rows/gather-rows.h"
@@ -17,6 +18,7 @@
 #include "kernels/sample/sample.h"
 #include "kernels/scale/scale.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/top-logits/top-logits.h"
 
 namespace kvasir {
 
@@ -25,6 +27,7 @@ struct CpuKernels {
   const char* isa;
   ActivateKernel& activation;
   AddKernel& add;
+  AdjustLogitsKernel& adjust_logits;
   AttentionKernel& attention;
   EmbeddingKernel& embedding;
   GatherRowsKernel& gather_rows;
@@ -39,6 +42,7 @@ struct CpuKernels {
   SampleKernel& sample;
   ScaleKernel& scale;
   SoftmaxKernel& softmax;
+  TopLogitsKernel& top_logits;
 };
 
 }  // namespace kvasir

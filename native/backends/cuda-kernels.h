@@ -4,6 +4,7 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/add/add.h"
+#include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather-rows/gather-rows.h"
@@ -17,6 +18,7 @@
 #include "kernels/sample/sample.h"
 #include "kernels/scale/scale.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/top-logits/top-logits.h"
 
 namespace kvasir::cuda {
 
@@ -27,6 +29,7 @@ using Entry = int (*)(const Params&..., Execution&) noexcept;
 struct Kernels {
   Entry<Activate> activation;
   Entry<Add> add;
+  Entry<AdjustLogits> adjust_logits;
   Entry<Advance> advance;
   Entry<Attention> attention;
   Entry<Embedding> embedding;
@@ -42,6 +45,7 @@ struct Kernels {
   Entry<Sample> sample;
   Entry<Scale> scale;
   Entry<Softmax> softmax;
+  Entry<TopLogits> top_logits;
 };
 
 }  // namespace kvasir::cuda

@@ -12,6 +12,7 @@ namespace kvasir::cuda {
 
 ActivateCudaKernel activation;
 AddCudaKernel add;
+AdjustLogitsCudaKernel adjust_logits;
 AdvanceCudaKernel advance;
 AttentionCudaKernel attention;
 EmbeddingCudaKernel embedding;
@@ -27,6 +28,7 @@ RopeTableCudaKernel rope_table;
 SampleCudaKernel sample;
 ScaleCudaKernel scale;
 SoftmaxCudaKernel softmax;
+TopLogitsCudaKernel top_logits;
 
 namespace {
 
@@ -103,6 +105,7 @@ const Module kModule = {
     [](Stream* stream) noexcept { delete stream; },
     call<&Stream::copy_to_device, Stream>,
     call<&Stream::copy_to_host, Stream>,
+    call<&Stream::copy_on_device, Stream>,
     call<&Stream::copy_pieces_to_device, Stream>,
     call<&Stream::fill, Stream>,
     call<&Stream::synchronize, Stream>,
@@ -121,6 +124,7 @@ const Module kModule = {
     {
         enter<activation, Activate>,
         enter<add, Add>,
+        enter<adjust_logits, AdjustLogits>,
         enter<advance, Advance>,
         enter<attention, Attention>,
         enter<embedding, Embedding>,
@@ -136,6 +140,7 @@ const Module kModule = {
         enter<sample, Sample>,
         enter<scale, Scale>,
         enter<softmax, Softmax>,
+        enter<top_logits, TopLogits>,
     },
 };
 

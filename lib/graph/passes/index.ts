@@ -13,6 +13,7 @@ import type { RoundOperandsOptions } from './round-operands.js'
 import { roundOperands } from './round-operands.js'
 
 export { withProbabilities } from './with-probabilities.js'
+export { withControlledSampling } from './with-controlled-sampling.js'
 export { withSampling } from './with-sampling.js'
 
 export type OptimizeOptions = LayoutOptions & ActivationTypeOptions & RoundOperandsOptions
