@@ -73,10 +73,32 @@ export const opSet = {
       'interleaved?': 'boolean',
     },
   },
+  'adjust-logits': {
+    inputs: ['logits', 'editStarts', 'editIds', 'editFactors', 'editOffsets', 'maskRows', 'masks'],
+    outputs: ['adjusted'],
+    attributes: {},
+  },
+  // The three that may be absent come together.
   sample: {
-    inputs: ['logits', 'temperature', 'topK', 'topP', 'minP', 'seed', 'counter'],
+    inputs: [
+      'logits',
+      'adjusted?',
+      'temperature',
+      'topK',
+      'typicalP?',
+      'topP',
+      'minP',
+      'seed',
+      'counter',
+      'forced?',
+    ],
     outputs: ['ids', 'logprobs'],
     attributes: {},
+  },
+  'top-logits': {
+    inputs: ['logits', 'allowed', 'counts'],
+    outputs: ['topIds', 'topLogprobs'],
+    attributes: { most: 'number' },
   },
 } as const satisfies Record<string, OpSignature>
 

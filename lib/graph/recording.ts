@@ -1,5 +1,5 @@
 import type { Attribute, DType, Graph, Node, Shape, StepInputName, Value, ValueId } from './graph.js'
-import { stepInputs } from './graph.js'
+import { stepInputs, tableShape } from './graph.js'
 
 /** What an op asks a recording to add. */
 export interface NodeRequest {
@@ -52,12 +52,12 @@ export class Recording {
     return this.#paths.get(parameter)
   }
 
-  /** One of the step's tables. */
-  input(name: StepInputName): Value {
+  /** One of the step's tables; `vocabSize` is wanted for those whose shape depends on it. */
+  input(name: StepInputName, vocabSize?: number): Value {
     const known = this.#inputs.get(name)
     if (known) return known
-    const { shape, dtype } = stepInputs[name]
-    const value = this.#value({ kind: 'input', name, shape, dtype })
+    const shape = tableShape(name, vocabSize)
+    const value = this.#value({ kind: 'input', name, shape, dtype: stepInputs[name].dtype })
     this.#inputs.set(name, value)
     return value
   }

@@ -1,6 +1,6 @@
 import { invalidValue } from '../errors.js'
 import type { Attribute, Graph, Node, Value, ValueId } from './graph.js'
-import { formatShape, sameShape, stepInputs } from './graph.js'
+import { formatShape, stepInputs } from './graph.js'
 import type { AttributeKind } from './op-set.js'
 import { signatureOf } from './op-set.js'
 
@@ -35,8 +35,15 @@ function checkValue(value: Value): void {
 function checkInput({ name, shape, dtype }: Value, where: string): void {
   const known = Object.hasOwn(stepInputs, name) ? stepInputs[name as keyof typeof stepInputs] : undefined
   if (!known) throw invalidValue(where, `one of ${Object.keys(stepInputs).join(', ')}`, name)
-  if (!sameShape(shape, known.shape) || dtype !== known.dtype) {
-    throw invalidValue(where, `${formatShape(known.shape)} ${known.dtype}`, `${formatShape(shape)} ${dtype}`)
+  const fits =
+    shape.length === known.shape.length &&
+    known.shape.every((dim, i) => (dim === 'V/32' ? typeof shape[i] === 'number' : dim === shape[i]))
+  if (!fits || dtype !== known.dtype) {
+    throw invalidValue(
+      where,
+      `(${known.shape.join(', ')}) ${known.dtype}`,
+      `${formatShape(shape)} ${dtype}`,
+    )
   }
 }
 

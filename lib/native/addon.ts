@@ -133,7 +133,10 @@ export interface WeightStore {
 
 export interface KvCache {
   readonly bytes: number
-  /** Copies whole blocks of every layer: pairs of (from, to), `to` being another one. */
+  /**
+   * Copies whole blocks of every layer, pair by pair: (from, to), `to` being another block. After the steps that were
+   * run, before those that will be.
+   */
   copyBlocks(pairs: Int32Array): void
   dispose(): void
 }
@@ -151,7 +154,7 @@ export interface StepLimits {
 export interface Program {
   /**
    * Runs one step on the calling thread and the backend's. Returns false when `abort[0]` became nonzero on the way;
-   * outputs are then unchanged.
+   * outputs are then unchanged. A row of logits without a token that could be chosen has id -1 and logprob NaN.
    */
   run(
     inputs: Record<string, Int32Array | Float32Array>,
@@ -161,7 +164,8 @@ export interface Program {
   /**
    * Runs up to `count` steps of a program that samples, each with the tokens that the one before it sampled; `inputs`
    * has one token a sequence. `ids` and `logprobs` take (count, S). Returns the number of steps that ran before
-   * `abort[0]` became nonzero.
+   * `abort[0]` became nonzero, or up to the first in which a row has no token (id -1): what follows it in `ids` means
+   * nothing.
    */
   runAhead(
     inputs: Record<string, Int32Array | Float32Array>,

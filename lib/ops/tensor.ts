@@ -35,9 +35,9 @@ export class Tensor {
     this.value = value
   }
 
-  /** One of the step's tables. */
-  static input(recording: Recording, name: StepInputName): Tensor {
-    return new Tensor(recording, recording.input(name))
+  /** One of the step's tables; `vocabSize` is wanted for those whose shape depends on it. */
+  static input(recording: Recording, name: StepInputName, vocabSize?: number): Tensor {
+    return new Tensor(recording, recording.input(name, vocabSize))
   }
 
   get shape(): Shape {

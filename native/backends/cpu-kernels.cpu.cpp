@@ -9,6 +9,7 @@ namespace kvasir::KVASIR_ISA {
 
 ActivateKernel activation;
 AddKernel add;
+AdjustLogitsKernel adjust_logits;
 AttentionKernel attention;
 EmbeddingKernel embedding;
 GatherRowsKernel gather_rows;
@@ -24,12 +25,14 @@ SampleKernel sample;
 ScaleKernel scale;
 SoftcapKernel softcap;
 SoftmaxKernel softmax;
+TopLogitsKernel top_logits;
 
 extern const CpuKernels kCpuKernels;
 const CpuKernels kCpuKernels = {
     KVASIR_STRING(KVASIR_ISA),
     activation,
     add,
+    adjust_logits,
     attention,
     embedding,
     gather_rows,
@@ -45,6 +48,7 @@ const CpuKernels kCpuKernels = {
     scale,
     softcap,
     softmax,
+    top_logits,
 };
 
 }  // namespace kvasir::KVASIR_ISA

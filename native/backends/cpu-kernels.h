@@ -5,6 +5,7 @@
 #include "device/cpu/probe.h"
 #include "kernels/activation/activation.h"
 #include "kernels/add/add.h"
+#include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather-rows/gather-rows.h"
@@ -18,6 +19,7 @@
 #include "kernels/scale/scale.h"
 #include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/top-logits/top-logits.h"
 
 namespace kvasir {
 
@@ -26,6 +28,7 @@ struct CpuKernels {
   const char* isa;
   ActivateKernel& activation;
   AddKernel& add;
+  AdjustLogitsKernel& adjust_logits;
   AttentionKernel& attention;
   EmbeddingKernel& embedding;
   GatherRowsKernel& gather_rows;
@@ -41,6 +44,7 @@ struct CpuKernels {
   ScaleKernel& scale;
   SoftcapKernel& softcap;
   SoftmaxKernel& softmax;
+  TopLogitsKernel& top_logits;
 };
 
 }  // namespace kvasir

@@ -4,6 +4,7 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/add/add.h"
+#include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather-rows/gather-rows.h"
@@ -18,6 +19,7 @@
 #include "kernels/scale/scale.h"
 #include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/top-logits/top-logits.h"
 
 namespace kvasir::cuda {
 
@@ -28,6 +30,7 @@ using Entry = int (*)(const Params&..., Execution&) noexcept;
 struct Kernels {
   Entry<Activate> activation;
   Entry<Add> add;
+  Entry<AdjustLogits> adjust_logits;
   Entry<Advance> advance;
   Entry<Attention> attention;
   Entry<Embedding> embedding;
@@ -44,6 +47,7 @@ struct Kernels {
   Entry<Scale> scale;
   Entry<Softcap> softcap;
   Entry<Softmax> softmax;
+  Entry<TopLogits> top_logits;
 };
 
 }  // namespace kvasir::cuda

@@ -12,6 +12,7 @@ namespace kvasir::cuda {
 
 ActivateCudaKernel activation;
 AddCudaKernel add;
+AdjustLogitsCudaKernel adjust_logits;
 AdvanceCudaKernel advance;
 AttentionCudaKernel attention;
 EmbeddingCudaKernel embedding;
@@ -28,6 +29,7 @@ SampleCudaKernel sample;
 ScaleCudaKernel scale;
 SoftcapCudaKernel softcap;
 SoftmaxCudaKernel softmax;
+TopLogitsCudaKernel top_logits;
 
 namespace {
 
@@ -104,6 +106,7 @@ const Module kModule = {
     [](Stream* stream) noexcept { delete stream; },
     call<&Stream::copy_to_device, Stream>,
     call<&Stream::copy_to_host, Stream>,
+    call<&Stream::copy_on_device, Stream>,
     call<&Stream::copy_pieces_to_device, Stream>,
     call<&Stream::fill, Stream>,
     call<&Stream::synchronize, Stream>,
@@ -122,6 +125,7 @@ const Module kModule = {
     {
         enter<activation, Activate>,
         enter<add, Add>,
+        enter<adjust_logits, AdjustLogits>,
         enter<advance, Advance>,
         enter<attention, Attention>,
         enter<embedding, Embedding>,
@@ -138,6 +142,7 @@ const Module kModule = {
         enter<scale, Scale>,
         enter<softcap, Softcap>,
         enter<softmax, Softmax>,
+        enter<top_logits, TopLogits>,
     },
 };
 

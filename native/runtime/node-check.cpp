@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "kernels/top-logits/top-logits.h"
 #include "runtime/backend.h"
 #include "runtime/kv-cache.h"
 #include "runtime/node-reader.h"
@@ -45,6 +46,13 @@ class NodeCheck : public NodeReader {
     if (x.shape.size() != 2 || x.shape[1].symbol != Symbol::kFixed)
       fail(ErrorKind::kShape, name + " must be a matrix, got " + to_string(x.shape));
     return x.shape;
+  }
+
+  // (R,V)
+  Shape logits_matrix() const {
+    const Shape logits = matrix("logits");
+    expect_shape("logits", input("logits"), {{Symbol::kR}, logits[1]});
+    return logits;
   }
 
   void matrix_like(const std::string& name, const Shape& expected, DType dtype) const {
@@ -154,7 +162,9 @@ class NodeCheck : public NodeReader {
     static const std::map<std::string, std::set<std::string>> kOutputs = {{"kv-append", {"q"}},
                                                                           {"layer-norm", {"y", "sum"}},
                                                                           {"rms-norm", {"y", "sum"}},
-                                                                          {"sample", {"ids", "logprobs"}}};
+                                                                          {"sample", {"ids", "logprobs"}},
+                                                                          {"adjust-logits", {"adjusted"}},
+                                                                          {"top-logits", {"topIds", "topLogprobs"}}};
     static const std::set<std::string> kResult = {"y"};
     auto known = kOutputs.find(node().op);
     for (const auto& [name, id] : node().outputs)
@@ -173,7 +183,9 @@ class NodeCheck : public NodeReader {
   void gather_rows();
   void kv_append();
   void attention();
+  void adjust_logits();
   void sample();
+  void top_logits();
 
   void cached_as(const KvCacheLayer& layer, DType dtype) const {
     if (rules_.cache_as_activations && layer.dtype != dtype && !layer.has_scales())
@@ -337,9 +349,37 @@ void NodeCheck::attention() {
   result("y", q, dtype);
 }
 
+void NodeCheck::adjust_logits() {
+  const Shape logits = logits_matrix();
+  const int64_t words = (logits[1].size + 31) / 32;
+  step_input("editStarts", {{Symbol::kR1}}, DType::kI32);
+  step_input("editIds", {{Symbol::kE}}, DType::kI32);
+  for (const char* name : {"editFactors", "editOffsets"}) step_input(name, {{Symbol::kE}}, DType::kF32);
+  step_input("maskRows", {{Symbol::kR}}, DType::kI32);
+  step_input("masks", {{Symbol::kM}, {Symbol::kFixed, words}}, DType::kI32);
+  result("adjusted", logits, DType::kF32);
+}
+
+void NodeCheck::top_logits() {
+  const Shape logits = logits_matrix();
+  matrix("allowed");
+  matrix_like("allowed", logits, DType::kF32);
+  step_input("counts", {{Symbol::kR}}, DType::kI32);
+  const Shape listed = {{Symbol::kR}, {Symbol::kFixed, integer("most", 1, kMostListed)}};
+  result("topIds", listed, DType::kI32);
+  result("topLogprobs", listed, DType::kF32);
+}
+
 void NodeCheck::sample() {
-  Shape logits = matrix("logits");
-  expect_shape("logits", input("logits"), {{Symbol::kR}, logits[1]});
+  const Shape logits = logits_matrix();
+  if (has_input("adjusted") != has_input("typicalP") || has_input("typicalP") != has_input("forced"))
+    fail(ErrorKind::kInvalidValue, "adjusted, typicalP and forced must come together");
+  if (has_input("adjusted")) {
+    matrix("adjusted");
+    matrix_like("adjusted", logits, DType::kF32);
+    step_input("typicalP", {{Symbol::kR}}, DType::kF32);
+    step_input("forced", {{Symbol::kR}}, DType::kI32);
+  }
   for (const char* name : {"temperature", "topP", "minP"}) step_input(name, {{Symbol::kR}}, DType::kF32);
   for (const char* name : {"topK", "counter"}) step_input(name, {{Symbol::kR}}, DType::kI32);
   step_input("seed", {{Symbol::kR}, {Symbol::kFixed, 2}}, DType::kI32);
@@ -372,7 +412,9 @@ void NodeCheck::run() {
   if (op == "gather-rows") return gather_rows();
   if (op == "kv-append") return kv_append();
   if (op == "attention") return attention();
+  if (op == "adjust-logits") return adjust_logits();
   if (op == "sample") return sample();
+  if (op == "top-logits") return top_logits();
   fail(ErrorKind::kInvalidValue, "unknown op");
 }
 

@@ -14,8 +14,10 @@ namespace kvasir {
 // A program as JavaScript hands it over (lib/graph/graph.ts has the same form): untrusted until checked.
 
 // A dimension that is known only at each step.
-enum class Symbol : uint8_t { kFixed, kN, kR, kS, kS1, kW };
-constexpr int kNumSymbols = 6;
+enum class Symbol : uint8_t { kFixed, kN, kR, kR1, kS, kS1, kW, kE, kM };
+constexpr int kNumSymbols = 9;
+
+const char* name_of(Symbol symbol);  // "S+1"
 
 struct Dim {
   Symbol symbol = Symbol::kFixed;
@@ -57,6 +59,8 @@ struct StepLimits {
   int64_t max_rows = 0;       // R
   int64_t max_sequences = 0;  // S
   int64_t max_blocks = 0;     // W
+  int64_t max_edits = 0;      // E, may be 0
+  int64_t max_masks = 0;      // M, may be 0
 };
 
 std::string to_string(const Dim& dim);

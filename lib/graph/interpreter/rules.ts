@@ -1,6 +1,7 @@
 import type { OpName } from '../op-set.js'
 import { activation } from './activation.js'
 import { add } from './add.js'
+import { adjustLogits } from './adjust-logits.js'
 import { attention } from './attention.js'
 import type { Rule } from './call.js'
 import { embedding } from './embedding.js'
@@ -16,6 +17,7 @@ import { scale } from './scale.js'
 import { slice } from './slice.js'
 import { softcap } from './softcap.js'
 import { softmax } from './softmax.js'
+import { topLogits } from './top-logits.js'
 
 /** What each op computes. */
 export const rules: Readonly<Record<OpName, Rule>> = {
@@ -34,5 +36,7 @@ export const rules: Readonly<Record<OpName, Rule>> = {
   'gather-rows': gatherRows,
   attention,
   'kv-append': kvAppend,
+  'adjust-logits': adjustLogits,
   sample,
+  'top-logits': topLogits,
 }
