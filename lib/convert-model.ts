@@ -6,7 +6,9 @@ import { copyOthers, writeConverted } from './checkpoint/convert.js'
 import { isGgufFile } from './checkpoint/gguf/gguf-files.js'
 import { matchParameters } from './checkpoint/match.js'
 import { readModelConfig } from './checkpoint/model-config.js'
-import { CheckpointError, invalidValue } from './errors.js'
+import { checkChoice, checkInteger, checkOptions, checkSignal } from './engine/generate-options.js'
+import { weightTypes } from './engine/messages.js'
+import { CheckpointError, invalidType, invalidValue } from './errors.js'
 import type { DType } from './graph/graph.js'
 import { optimize } from './graph/passes/index.js'
 import { modelFor } from './models/registry.js'
@@ -29,6 +31,7 @@ export async function convertModel(
   target: string,
   options: ConvertOptions,
 ): Promise<Converted> {
+  checkArguments(source, target, options)
   if (await isGgufFile(source)) {
     const message = `convert: ${source} is a GGUF file, whose types are kept as they are when it is loaded`
     throw new CheckpointError('ERR_UNSUPPORTED', message, { file: source })
@@ -53,6 +56,19 @@ export async function convertModel(
     checkpoint.close()
     await rm(unfinished, { recursive: true, force: true })
   }
+}
+
+function checkArguments(source: unknown, target: unknown, options: ConvertOptions): void {
+  for (const [name, folder] of Object.entries({ source, target }))
+    if (typeof folder !== 'string') throw invalidType(`convert: ${name}`, 'a string', folder)
+  if (target === '') throw invalidValue('convert: target', 'the name of a folder', target)
+  checkOptions('convert', options)
+  if (options.dtype === undefined) throw invalidType('convert: dtype', 'a string', options.dtype)
+  checkChoice('convert: dtype', options.dtype, weightTypes.slice(1)) // but `auto`
+  checkInteger('convert: threads', options.threads, 1, 1024)
+  checkSignal('convert: signal', options.signal)
+  if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
+    throw invalidType('convert: onProgress', 'a function', options.onProgress)
 }
 
 /** Every parameter's tensor with the type that loading with `dtype` would hold it in; vectors as they are. */

@@ -440,9 +440,9 @@ export class LanguageModel {
   ): Promise<NextToken[]> {
     checkOptions('nextTokens', options)
     checkInteger('nextTokens: top', options.top, 1, 2 ** 31)
-    placeOptions('nextTokens', options)
+    const place = placeOptions('nextTokens', options)
     const top = Math.min(options.top ?? 10, this.vocabSize)
-    const request = { type: 'nextTokens', prompt: checkPrompt('nextTokens', prompt), top } as const
+    const request = { type: 'nextTokens', prompt: checkPrompt('nextTokens', prompt), top, ...place } as const
     return this.#within('nextTokens', options, (signal) =>
       this.#engine.request<'nextTokens'>(request, { signal }),
     )
@@ -458,14 +458,9 @@ export class LanguageModel {
     options: RequestOptions = {},
   ): Promise<{ data: Float32Array; shape: [number, number] }> {
     checkOptions('logits', options)
-    placeOptions('logits', options)
-    const checked = checkPrompt('logits', prompt)
-    const most = Math.floor(2 ** 30 / this.vocabSize)
-    if (typeof checked !== 'string' && checked.length > most)
-      throw invalidValue('logits: prompt', `at most ${most} tokens`, checked.length)
-    return this.#within('logits', options, (signal) =>
-      this.#engine.request<'logits'>({ type: 'logits', prompt: checked }, { signal }),
-    )
+    const { priority } = placeOptions('logits', options)
+    const request = { type: 'logits', prompt: checkPrompt('logits', prompt), priority } as const
+    return this.#within('logits', options, (signal) => this.#engine.request<'logits'>(request, { signal }))
   }
 
   /**
@@ -479,7 +474,7 @@ export class LanguageModel {
     options: EmbedOptions = {},
   ): Promise<{ data: Float32Array; shape: [number, number]; promptTokens: number }> {
     checkOptions('embed', options)
-    placeOptions('embed', options)
+    const { priority } = placeOptions('embed', options)
     checkChoice('embed: pooling', options.pooling, ['mean', 'last'])
     checkBoolean('embed: normalize', options.normalize)
     const all = typeof texts === 'string' ? [texts] : texts
@@ -492,6 +487,7 @@ export class LanguageModel {
       prompts: all.map((text) => checkPrompt('embed', text)),
       pooling: options.pooling ?? 'mean',
       normalize: options.normalize ?? true,
+      priority,
     } as const
     return this.#within('embed', options, (signal) => this.#engine.request<'embed'>(request, { signal }))
   }
@@ -516,6 +512,7 @@ export class LanguageModel {
   async tokenize(text: string, options: { addSpecialTokens?: boolean } = {}): Promise<number[]> {
     if (typeof text !== 'string') throw invalidType('tokenize: text', 'a string', text)
     checkOptions('tokenize', options)
+    checkBoolean('tokenize: addSpecialTokens', options.addSpecialTokens)
     return this.#engine.request<'tokenize'>({
       type: 'tokenize',
       text,
@@ -543,7 +540,6 @@ export class LanguageModel {
     options: { capture: readonly string[] } & RequestOptions,
   ): Promise<Trace> {
     checkOptions('trace', options)
-    placeOptions('trace', options)
     return trace(this.#graph, options.capture, this.#runGraph('trace', prompt, options))
   }
 
@@ -558,7 +554,6 @@ export class LanguageModel {
     options: { top?: number } & RequestOptions = {},
   ): Promise<LogitLens> {
     checkOptions('logitLens', options)
-    placeOptions('logitLens', options)
     checkInteger('logitLens: top', options.top, 1, 100)
     const top = Math.min(options.top ?? 5, this.vocabSize)
     return logitLens(this.#graph, top, {
@@ -568,10 +563,14 @@ export class LanguageModel {
   }
 
   #runGraph(where: string, prompt: string | readonly number[], options: RequestOptions): RunGraph {
+    const { priority } = placeOptions(where, options)
     const checked = checkPrompt(where, prompt)
     return (graph, outputs) =>
       this.#within(where, options, (signal) =>
-        this.#engine.request<'graph'>({ type: 'graph', prompt: checked, graph, outputs }, { signal }),
+        this.#engine.request<'graph'>(
+          { type: 'graph', prompt: checked, graph, outputs, priority },
+          { signal },
+        ),
       )
   }
 
@@ -599,7 +598,7 @@ export class LanguageModel {
     const flag = requestFlags()
     const queue = new PieceQueue((isFull) => {
       Atomics.store(flag, flags.pause, isFull ? 1 : 0)
-      if (!isFull) this.#engine.wake()
+      this.#engine.wake()
     })
     const work = this.#engine.request<'generate'>(request, {
       signal: deadline.signal ? AbortSignal.any([deadline.signal, ended.signal]) : ended.signal,

@@ -1,9 +1,23 @@
 import type { Engine } from './engine/engine.js'
-import { checkInteger, checkPrompt } from './engine/generate-options.js'
+import { checkInteger, checkOptions, checkPrompt, checkSignal } from './engine/generate-options.js'
 import type { SequenceRequest } from './engine/messages.js'
 import { DisposedError, invalidType } from './errors.js'
 
 let nextNumber = 1
+
+interface Held {
+  engine: Engine
+  number: number
+}
+
+/** Gives back what the sequences had that were lost without `dispose`. */
+const lost = new FinalizationRegistry<Held>(giveBack)
+
+/** A model that is disposed has no sequences any more. */
+async function giveBack({ engine, number }: Held): Promise<void> {
+  const request = { type: 'sequence', sequence: number, action: { do: 'dispose' } } as const
+  await engine.request<'sequence'>(request).catch(() => {})
+}
 
 /**
  * A sequence of tokens whose keys and values the engine keeps: to append to, to read logits of, to fork and to truncate.
@@ -45,14 +59,15 @@ class EngineSequence implements Sequence {
   constructor(engine: Engine, number: number) {
     this.#engine = engine
     this.#number = number
+    lost.register(this, { engine, number }, this)
   }
 
   async append(ids: readonly number[], options: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.run({ do: 'append', ids: checkIds(ids) }, options.signal)
+    await this.run({ do: 'append', ids: checkIds(ids) }, signalOf(options))
   }
 
   async logits(options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
-    return (await this.run({ do: 'logits' }, options.signal)).logits!
+    return (await this.run({ do: 'logits' }, signalOf(options))).logits!
   }
 
   async fork(): Promise<Sequence> {
@@ -68,7 +83,10 @@ class EngineSequence implements Sequence {
   }
 
   dispose(): Promise<void> {
-    this.#disposed ??= this.#end()
+    if (!this.#disposed) {
+      lost.unregister(this)
+      this.#disposed = giveBack({ engine: this.#engine, number: this.#number })
+    }
     return this.#disposed
   }
 
@@ -86,12 +104,12 @@ class EngineSequence implements Sequence {
     this.length = result.length
     return result
   }
+}
 
-  /** A model that is disposed has no sequences any more. */
-  async #end(): Promise<void> {
-    const request = { type: 'sequence', sequence: this.#number, action: { do: 'dispose' } } as const
-    await this.#engine.request<'sequence'>(request).catch(() => {})
-  }
+function signalOf(options: { signal?: AbortSignal }): AbortSignal | undefined {
+  checkOptions('Sequence', options)
+  checkSignal('Sequence: signal', options.signal)
+  return options.signal
 }
 
 function checkIds(ids: unknown): number[] {

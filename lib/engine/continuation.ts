@@ -79,6 +79,7 @@ export class Continuation implements SampleTask {
   }
 
   drafts(most: number): readonly number[] {
+    if (this.#wantsPromptRows) return [] // its rows are those of the prompt's tokens
     const left = this.generation.mostTokens - this.sequence.ids.length - 1
     return this.#drafter?.propose(Math.min(most, left)) ?? []
   }

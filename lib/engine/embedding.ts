@@ -10,6 +10,8 @@ export class Embedding {
   readonly #request: EmbedRequest
   readonly #width: number
   readonly #promptTokens: number
+  /** Texts of which rows are still to come. */
+  #left: number
   /** (texts, width); f64, so that means of long texts are exact enough. */
   readonly #sums: Float64Array
 
@@ -18,17 +20,23 @@ export class Embedding {
     this.#request = request
     this.#width = width
     this.#promptTokens = texts.reduce((sum, ids) => sum + ids.length, 0)
+    this.#left = texts.length
     this.#sums = new Float64Array(texts.length * width)
     const everyRow = request.pooling === 'mean'
     this.tasks = texts.map((ids, i) => {
-      const onRow = (row: Float32Array) => this.#add(row, i, everyRow ? ids.length : 1)
-      return new RowsTask(new Sequence(ids, { reusesPrefix: false }), { kind: 'hidden', everyRow, onRow })
+      const onRow = (row: Float32Array, position: number) => {
+        this.#add(row, i, everyRow ? ids.length : 1)
+        if (position === ids.length - 1) this.#left--
+      }
+      const { priority } = request
+      const sequence = new Sequence(ids, { reusesPrefix: false })
+      return new RowsTask(sequence, { kind: 'hidden', everyRow, priority, onRow })
     })
   }
 
   /** Undefined until all rows are there. */
   result(): Results['embed'] | undefined {
-    if (this.tasks.some((task) => !task.waits)) return undefined
+    if (this.#left > 0) return undefined
     const data = new Float32Array(this.#sums.length)
     for (let i = 0; i < this.tasks.length; i++) {
       const vector = this.#sums.subarray(i * this.#width, (i + 1) * this.#width)

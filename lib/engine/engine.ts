@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { AbortError, DisposedError, KvasirError } from '../errors.js'
+import { AbortError, DisposedError, invalidType, KvasirError } from '../errors.js'
 import { unpackError } from './error-transfer.js'
 import type {
   EngineInfo,
@@ -58,6 +58,13 @@ function startWorker(setup: EngineSetup): Worker {
   })
 }
 
+/** What went wrong in the worker, with a code. */
+function asInternal(error: Error): Error {
+  return 'code' in error
+    ? error
+    : new KvasirError('ERR_INTERNAL', `engine: ${error.message}`, { cause: error })
+}
+
 /** A model loaded in a worker, seen from the caller's thread. */
 export class Engine {
   readonly info: EngineInfo
@@ -73,7 +80,7 @@ export class Engine {
     this.#stop = stop
     this.info = info
     worker.on('message', (message: FromWorker) => this.#receive(message))
-    worker.on('error', (error) => this.#fail(error))
+    worker.on('error', (error) => this.#fail(asInternal(error)))
     worker.on('exit', () => this.#fail(new KvasirError('ERR_INTERNAL', 'engine: its worker ended')))
     worker.unref()
     engines.add(this)
@@ -105,15 +112,23 @@ export class Engine {
     const worker = startWorker({ ...setup, stop })
     return new Promise<Engine>((resolve, reject) => {
       const raise = () => Atomics.store(stop, 0, 1)
-      const onAbort = () => {
+      const giveUp = (reason: unknown) => {
         raise()
-        reject(signal!.reason)
+        reject(reason)
+      }
+      const onAbort = () => giveUp(signal!.reason)
+      const tell = (loadedBytes: number, totalBytes: number) => {
+        try {
+          onProgress?.(loadedBytes, totalBytes)
+        } catch (error) {
+          giveUp(error)
+        }
       }
       const onMessage = (message: FromWorker) => {
-        if (message.type === 'progress') return onProgress?.(message.loadedBytes, message.totalBytes)
+        if (message.type === 'progress') return tell(message.loadedBytes, message.totalBytes)
         settle()
         if (message.type === 'unready') reject(unpackError(message.error))
-        if (message.type === 'ready' && signal?.aborted)
+        if (message.type === 'ready' && Atomics.load(stop, 0) !== 0)
           worker.postMessage({ type: 'dispose' } satisfies ToWorker)
         else if (message.type === 'ready') resolve(new Engine(worker, stop, message.info))
       }
@@ -158,15 +173,22 @@ export class Engine {
           settle(value)
         }
       }
-      this.#pending.set(id, { flag, onPieces, resolve: settled(resolve), reject: settled(reject) })
-      this.#worker.ref()
-      this.#worker.postMessage({ ...request, id, flag } as ToWorker)
+      const pending = { flag, onPieces, resolve: settled(resolve), reject: settled(reject) }
+      this.#pending.set(id, pending)
+      this.#hold()
+      try {
+        this.#worker.postMessage({ ...request, id, flag } as ToWorker)
+      } catch (error) {
+        this.#forget(id)
+        pending.reject(invalidType(`${request.type}: arguments`, 'plain data', (error as Error).message))
+      }
     })
   }
 
   /** Lets the worker see that a flag has changed. */
   wake(): void {
     if (this.#disposed || this.#failure !== undefined) return
+    this.#hold()
     this.#worker.postMessage({ type: 'wake' } satisfies ToWorker)
   }
 
@@ -218,10 +240,20 @@ export class Engine {
     else pending.reject(unpackError(message.error))
   }
 
-  /** An idle model does not keep the process alive. */
   #forget(id: number): void {
     this.#pending.delete(id)
-    if (this.#pending.size === 0) this.#worker.unref()
+    this.#hold()
+  }
+
+  /** A model keeps the process alive while it works: not when it is idle, nor while its readers are what it waits for. */
+  #hold(): void {
+    let isAwaited = false
+    for (const { flag } of this.#pending.values()) {
+      isAwaited = Atomics.load(flag, flags.pause) === 0
+      if (isAwaited) break
+    }
+    if (isAwaited) this.#worker.ref()
+    else this.#worker.unref()
   }
 
   #fail(error: unknown): void {

@@ -126,7 +126,9 @@ export class Generation {
   begin(): void {
     const [first] = this.continuations as [Continuation]
     first.begin()
-    if (first.finishReason) this.begunBy(first)
+    if (!first.finishReason) return
+    this.started(0)
+    this.begunBy(first)
   }
 
   /**
@@ -139,8 +141,8 @@ export class Generation {
     this.context.stats.firstToken(this.#prefilledAt - this.#arrivedAt)
     const copies: number[] = []
     const others = Array.from({ length: this.request.samples - 1 }, (_, i) => one.sibling(i + 1, copies))
+    this.continuations.push(...others) // before anything can fail, so that their blocks are given back with the others'
     this.context.copyBlocks(copies)
-    this.continuations.push(...others)
     for (const one of others) one.begin()
     return others
   }

@@ -18,14 +18,18 @@ const mostNumbers = 2 ** 30
 export class GraphRun implements Task {
   readonly sequence: Sequence
   readonly kind: GraphKind
-  readonly priority = 0
+  readonly priority: number
   readonly #runner: ModelRunner
   readonly #context: ModelContext
   readonly #outputs: Map<string, Output>
   /** Whether the graph computes rows that are asked for. */
   readonly #hasRows: boolean
 
-  constructor({ id, prompt, graph, outputs }: GraphRequest, context: ModelContext, runner: ModelRunner) {
+  constructor(
+    { id, prompt, graph, outputs, priority }: GraphRequest,
+    context: ModelContext,
+    runner: ModelRunner,
+  ) {
     const ids = promptIds('graph', prompt, context)
     const shapes = outputs.map((name) => [name, graph.values[graph.outputs[name]!]!.shape] as const)
     const numbers = shapes.reduce((sum, [, shape]) => sum + ids.length * Number(shape[1] ?? 1), 0)
@@ -33,6 +37,7 @@ export class GraphRun implements Task {
       throw invalidValue('graph: outputs', `at most ${mostNumbers} numbers together`, numbers)
     this.sequence = new Sequence(ids, { reusesPrefix: false })
     this.kind = `graph ${id}`
+    this.priority = priority
     this.#context = context
     this.#runner = runner
     this.#hasRows = shapes.some(([, shape]) => shape[0] === 'R')

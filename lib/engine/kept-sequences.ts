@@ -10,11 +10,14 @@ import { Sequence } from './sequence.js'
 class KeptSequence {
   readonly task: RowsTask
   logits: Float32Array | undefined
+  /** Whether a request waits for it. What others have taken from it is not computed again before. */
+  isWanted = false
 
   constructor(sequence: Sequence) {
     this.task = new RowsTask(sequence, {
       kind: 'logits',
       everyRow: false,
+      isWanted: () => this.isWanted,
       onRow: (row) => {
         this.logits = row.slice()
       },
@@ -22,7 +25,19 @@ class KeptSequence {
   }
 }
 
-/** The sequences that callers keep. They keep their blocks, too, unless others need them: then these are computed again. */
+/** What a request of a sequence leads to. */
+interface Begun {
+  /** What is to be computed first, if anything is. */
+  task: RowsTask | null
+  answer(): Results['sequence']
+  /** Makes it as it was before, where the request does not come to its end. */
+  undo?(): void
+}
+
+/**
+ * The sequences that callers keep. They keep their blocks, too, unless others need them: then these are computed again. Of
+ * each sequence one request at a time is under way.
+ */
 export class KeptSequences {
   readonly #context: ModelContext
   readonly #scheduler: Scheduler<Task>
@@ -34,11 +49,10 @@ export class KeptSequences {
   }
 
   /** Does what a request asks. The answer is there once the sequence has nothing left to compute. */
-  begin({ sequence: id, action }: SequenceRequest): { task: RowsTask | null; answer(): Results['sequence'] } {
+  begin({ sequence: id, action }: SequenceRequest): Begun {
     switch (action.do) {
       case 'create':
-        this.#keep(id, new Sequence([]))
-        return this.#append(id, action.ids)
+        return this.#create(id, action.ids)
       case 'append':
         return this.#append(id, action.ids)
       case 'fork':
@@ -52,9 +66,29 @@ export class KeptSequences {
     }
   }
 
-  #append(id: number, ids: number[]) {
+  /** The request under way has ended. */
+  end(id: number): void {
+    const kept = this.#kept.get(id)
+    if (kept) kept.isWanted = false
+  }
+
+  #create(id: number, ids: number[]): Begun {
+    this.#check(ids, ids.length)
+    this.#keep(id, new Sequence([]))
+    return { ...this.#append(id, ids), undo: () => this.#dispose(id) }
+  }
+
+  #append(id: number, ids: number[]): Begun {
     const { sequence } = this.#get(id).task
-    const length = sequence.ids.length + ids.length
+    const before = sequence.ids.length
+    this.#check(ids, before + ids.length)
+    sequence.ids.push(...ids)
+    const undo = () => sequence.truncate(before, this.#context.pool)
+    return { ...this.#computing(id, false), undo }
+  }
+
+  /** @throws when `ids` cannot be the end of a sequence of `length` tokens */
+  #check(ids: number[], length: number): void {
     checkIds('Sequence: ids', ids, this.#context)
     if (length > this.#context.contextLength) {
       throw new ContextFullError(
@@ -62,31 +96,35 @@ export class KeptSequences {
       )
     }
     checkCache('Sequence', length, this.#context)
-    sequence.ids.push(...ids)
-    return this.#answering(id, false)
   }
 
-  #fork(id: number, as: number) {
+  #fork(id: number, as: number): Begun {
     const { task, logits } = this.#get(id)
     const copies: number[] = []
     const fork = this.#keep(as, task.sequence.fork(task.sequence.ids.length, this.#context.pool, copies))
-    this.#context.copyBlocks(copies)
     fork.logits = logits
-    return this.#answering(as, false)
+    try {
+      this.#context.copyBlocks(copies)
+    } catch (error) {
+      this.#dispose(as)
+      throw error
+    }
+    const { length } = task.sequence.ids
+    return { task: null, answer: () => ({ length }), undo: () => this.#dispose(as) }
   }
 
-  #truncate(id: number, length: number) {
+  #truncate(id: number, length: number): Begun {
     const kept = this.#get(id)
     const { sequence } = kept.task
     if (length > sequence.ids.length)
       throw invalidValue('Sequence: length', `at most ${sequence.ids.length}`, length)
     if (length < sequence.ids.length) kept.logits = undefined
     sequence.truncate(length, this.#context.pool)
-    return this.#answering(id, false)
+    return { task: null, answer: () => ({ length }) }
   }
 
   /** The logits after the last token; after a `truncate` that token is fed anew. */
-  #logits(id: number) {
+  #logits(id: number): Begun {
     const kept = this.#get(id)
     const { sequence } = kept.task
     const last = sequence.ids.at(-1)
@@ -95,10 +133,10 @@ export class KeptSequences {
       sequence.truncate(sequence.ids.length - 1, this.#context.pool)
       sequence.ids.push(last)
     }
-    return this.#answering(id, true)
+    return this.#computing(id, true)
   }
 
-  #dispose(id: number) {
+  #dispose(id: number): Begun {
     const { task } = this.#get(id)
     this.#scheduler.remove(task)
     this.#kept.delete(id)
@@ -118,11 +156,12 @@ export class KeptSequences {
     return kept
   }
 
-  #answering(id: number, withLogits: boolean) {
+  #computing(id: number, withLogits: boolean): Begun {
     const kept = this.#get(id)
+    kept.isWanted = true
     const answer = () => ({
       length: kept.task.sequence.ids.length,
-      ...(withLogits && kept.logits ? { logits: kept.logits.slice() } : {}),
+      ...(withLogits && kept.logits ? { logits: kept.logits } : {}),
     })
     return { task: kept.task, answer }
   }

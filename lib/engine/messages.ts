@@ -257,11 +257,15 @@ export interface NextTokensRequest extends Abortable {
   type: 'nextTokens'
   prompt: Prompt
   top: number
+  priority: number
+  salt: string
+  reusesPrefix: boolean
 }
 
 export interface LogitsRequest extends Abortable {
   type: 'logits'
   prompt: Prompt
+  priority: number
 }
 
 export interface TokenizeRequest extends Abortable {
@@ -282,6 +286,7 @@ export interface EmbedRequest extends Abortable {
   prompts: Prompt[]
   pooling: Pooling
   normalize: boolean
+  priority: number
 }
 
 /** Something done with a sequence that the caller keeps. */
@@ -304,6 +309,7 @@ export interface GraphRequest extends Abortable {
   graph: Graph
   /** Of its outputs those that are wanted. */
   outputs: string[]
+  priority: number
 }
 
 export interface StatsRequest extends Abortable {

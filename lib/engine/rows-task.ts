@@ -9,6 +9,10 @@ export interface RowsOptions {
   kind: RowsKind
   /** Whether every token's row is wanted, or the last one's alone. */
   everyRow: boolean
+  /** As a request's; 0 by default. */
+  priority?: number
+  /** False while nobody waits for the rows; always true by default. */
+  isWanted?(): boolean
   /** Takes each row that was wanted, of the token at `position`; the array is valid during the call. */
   onRow(row: Float32Array, position: number): void
 }
@@ -16,13 +20,14 @@ export interface RowsOptions {
 /** A sequence of which rows of results are wanted. */
 export class RowsTask implements Task {
   readonly sequence: Sequence
-  readonly priority = 0
+  readonly priority: number
   readonly #options: RowsOptions
   /** Of all rows, those before this one were taken: a sequence that lost its blocks is computed again. */
   #taken = 0
 
   constructor(sequence: Sequence, options: RowsOptions) {
     this.sequence = sequence
+    this.priority = options.priority ?? 0
     this.#options = options
   }
 
@@ -31,7 +36,12 @@ export class RowsTask implements Task {
   }
 
   get waits(): boolean {
-    return this.sequence.pending === 0
+    return this.sequence.pending === 0 || this.#options.isWanted?.() === false
+  }
+
+  /** All rows that were wanted have been taken. */
+  get isDone(): boolean {
+    return this.#taken === this.sequence.ids.length
   }
 
   drafts(): readonly number[] {

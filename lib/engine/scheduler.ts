@@ -93,11 +93,13 @@ class Room<T extends Task> {
 export class Scheduler<T extends Task = Task> {
   readonly #pool: BlockPool
   readonly #limits: SchedulerLimits
-  #waiting: Entry<T>[] = []
-  #running: Entry<T>[] = []
+  readonly #waiting: Entry<T>[] = []
+  readonly #running: Entry<T>[] = []
   #steps = 0
   #orders = 0
   #lastKind: StepKind | undefined
+  /** The first in rank of those for which there were too few blocks: who ranks below, of whatever kind, does not overtake. */
+  #blocked: Entry<T> | undefined
   #preemptions = 0
 
   constructor(pool: BlockPool, limits: SchedulerLimits) {
@@ -105,8 +107,9 @@ export class Scheduler<T extends Task = Task> {
     this.#limits = limits
   }
 
+  /** Tasks that would go on if they were let in. */
   get waiting(): number {
-    return this.#waiting.length
+    return this.#waiting.reduce((count, { task }) => count + (task.waits ? 0 : 1), 0)
   }
   get running(): number {
     return this.#running.length
@@ -122,8 +125,11 @@ export class Scheduler<T extends Task = Task> {
 
   /** Forgets a task and gives its blocks back. */
   remove(task: T): void {
-    this.#waiting = this.#waiting.filter((entry) => entry.task !== task)
-    this.#running = this.#running.filter((entry) => entry.task !== task)
+    for (const entries of [this.#running, this.#waiting]) {
+      const at = entries.findIndex((entry) => entry.task === task)
+      if (at >= 0) entries.splice(at, 1)
+    }
+    if (this.#blocked?.task === task) this.#blocked = undefined
     task.sequence.release(this.#pool)
   }
 
@@ -135,13 +141,28 @@ export class Scheduler<T extends Task = Task> {
   /** The next step, with blocks for all it feeds; undefined where there is nothing to do. */
   plan(): Step<T> | undefined {
     this.#steps++
-    for (const kind of this.#kindsInTurn()) {
-      const chunks = this.#chunksOf(kind)
-      if (chunks.length === 0) continue
-      this.#lastKind = kind
-      return { kind, chunks }
-    }
+    do {
+      for (const kind of this.#kindsInTurn()) {
+        const chunks = this.#chunksOf(kind)
+        if (chunks.length === 0) continue
+        this.#lastKind = kind
+        return { kind, chunks }
+      }
+    } while (this.#clearTheWay())
     return undefined
+  }
+
+  /**
+   * Where some hold blocks that others need, and nobody can go on, the last in rank makes room for the first. False where
+   * nobody wants to go on.
+   */
+  #clearTheWay(): boolean {
+    const [first, ...others] = [...this.#running, ...this.#waiting].sort(byRank)
+    if (!first || first.task.waits) return false
+    const inTheWay = ({ task }: Entry<T>) => task.sequence.blocks.length > 0
+    const victim = others.findLast((entry) => this.#running.includes(entry) || inTheWay(entry))
+    if (victim) this.#preempt(victim)
+    return victim !== undefined
   }
 
   /** Kinds take turns, so that none holds up another. */
@@ -154,17 +175,22 @@ export class Scheduler<T extends Task = Task> {
   #chunksOf(kind: StepKind): Chunk<T>[] {
     const room = new Room<T>(this.#limits.tokens, this.#limits.rows(kind))
     const runnable = this.#running.filter(({ task }) => task.kind === kind && !task.waits).sort(byRank)
-    for (const entry of runnable) if (entry.task.sequence.pending === 1) this.#feed(entry, room, 1)
+    const decoding = runnable.filter(({ task }) => task.sequence.pending === 1)
+    for (const [i, entry] of decoding.entries())
+      this.#feed(entry, room, { most: 1, behind: decoding.length - 1 - i })
     const most = room.chunks.size > 0 ? this.#limits.promptTokens : this.#limits.tokens
     const spare = room.tokens - most // what prompts may not use
     for (const entry of runnable)
-      if (entry.task.sequence.pending > 1) this.#feed(entry, room, room.tokens - Math.max(0, spare))
+      if (entry.task.sequence.pending > 1) this.#feed(entry, room, { most: room.tokens - Math.max(0, spare) })
     this.#admit(kind, room, Math.max(0, spare))
     return [...room.chunks.values()]
   }
 
-  /** Adds up to `most` of the entry's tokens to the step, if blocks can be had for them. */
-  #feed(entry: Entry<T>, room: Room<T>, most: number): void {
+  /**
+   * Adds up to `most` of the entry's tokens to the step, if blocks can be had for them. Drafts leave a token and a row to
+   * each of those `behind` it.
+   */
+  #feed(entry: Entry<T>, room: Room<T>, { most, behind = 0 }: { most: number; behind?: number }): void {
     const { task } = entry
     const { sequence } = task
     // A decoding step may have preempted it meanwhile.
@@ -172,7 +198,8 @@ export class Scheduler<T extends Task = Task> {
     let count = Math.min(sequence.pending, most, room.tokens)
     if (count < 1) return
     let drafts: readonly number[] = []
-    if (count === sequence.pending) drafts = task.drafts(Math.min(room.tokens - count, room.rows - 1))
+    const forDrafts = Math.min(room.tokens - count, room.rows - 1) - behind
+    if (count === sequence.pending && forDrafts > 0) drafts = task.drafts(forDrafts)
     let rows = task.rows(count, drafts.length)
     // Where a row is wanted for every token, rows are what limits the chunk.
     if (rows > room.rows && rows === count) {
@@ -201,14 +228,15 @@ export class Scheduler<T extends Task = Task> {
     return [...this.#running, ...this.#waiting].filter(holds).sort(byRank)
   }
 
-  #preempt(victim: Entry<T>, room: Room<T>): void {
-    room.drop(victim)
+  #preempt(victim: Entry<T>, room?: Room<T>): void {
+    room?.drop(victim)
     victim.task.sequence.release(this.#pool)
     this.#preemptions++
     const at = this.#running.indexOf(victim)
     if (at < 0) return
     this.#running.splice(at, 1)
-    victim.since = this.#steps
+    // What it gained by waiting it keeps.
+    victim.since = this.#steps - (victim.level - victim.task.priority) * stepsPerLevel
     this.#waiting.push(victim)
   }
 
@@ -216,30 +244,45 @@ export class Scheduler<T extends Task = Task> {
   #admit(kind: StepKind, room: Room<T>, spare: number): void {
     for (const entry of this.#waiting)
       entry.level = entry.task.priority + Math.floor((this.#steps - entry.since) / stepsPerLevel)
+    const most = Math.min(this.#limits.sequences, this.#limits.tokens) // each is to have its token in every step
     const candidates = this.#waiting.filter(({ task }) => task.kind === kind && !task.waits).sort(byRank)
     for (const entry of candidates) {
       const busy = this.#running.reduce((count, { task }) => count + (task.waits ? 0 : 1), 0)
-      if (busy >= this.#limits.sequences || room.tokens - spare < 1 || room.rows < 1) return
-      if (!this.#takeBlocks(entry, room)) return
+      if (busy >= most || room.tokens - spare < 1 || room.rows < 1) return
+      if (this.#isBlocked(entry)) return
+      if (!this.#takeBlocks(entry, room)) {
+        this.#blocked = entry
+        return
+      }
+      if (this.#blocked === entry) this.#blocked = undefined
       this.#waiting.splice(this.#waiting.indexOf(entry), 1)
       this.#running.push(entry)
-      this.#feed(entry, room, room.tokens - spare)
+      this.#feed(entry, room, { most: room.tokens - spare })
     }
   }
 
+  /** Whether one that ranks above waits for blocks. */
+  #isBlocked(entry: Entry<T>): boolean {
+    const blocked = this.#blocked
+    return blocked !== undefined && blocked !== entry && !blocked.task.waits && byRank(blocked, entry) < 0
+  }
+
   /**
-   * Whether all of a waiting task's tokens can have blocks, and each running one its next. Those of lower priority make
-   * room for it; where nobody runs, all do that rank below it.
+   * Whether all of a waiting task's tokens can have blocks beside what the running ones still need: the rest of their
+   * prompts, or their next. Those of lower priority make room for it; where nobody runs, all do that rank below it.
    */
   #takeBlocks(entry: Entry<T>, room: Room<T>): boolean {
     const { sequence } = entry.task
     const held = sequence.blocks.length
     sequence.takePrefix(this.#pool)
+    const needed = ({ task }: Entry<T>) => Math.max(1, task.sequence.missingBlocks(task.sequence.ids.length))
     const missing = () =>
-      sequence.missingBlocks(sequence.ids.length) + this.#running.length - this.#pool.available
+      sequence.missingBlocks(sequence.ids.length) +
+      this.#running.reduce((sum, running) => sum + needed(running), 0) -
+      this.#pool.available
     const idle = this.#running.every(({ task }) => task.waits)
     const yields = (holder: Entry<T>) =>
-      holder.task.waits || holder.task.priority < entry.task.priority || (idle && byRank(entry, holder) < 0)
+      holder.task.waits || holder.level < entry.task.priority || (idle && byRank(entry, holder) < 0)
     while (missing() > 0) {
       const victim = this.#holders().findLast((holder) => holder !== entry && yields(holder))
       if (!victim) break

@@ -3,19 +3,20 @@ import { BeamSearch } from './beam-search.js'
 import { Embedding } from './embedding.js'
 import { packError } from './error-transfer.js'
 import type { ModelContext } from './generation.js'
-import { Generation, promptIds } from './generation.js'
+import { Generation } from './generation.js'
 import { GraphRun } from './graph-run.js'
 import { KeptSequences } from './kept-sequences.js'
-import type { FromWorker, NextToken, Request, Results, Stats } from './messages.js'
+import type { FromWorker, Request, Results, Stats } from './messages.js'
 import { flags } from './messages.js'
 import type { ModelRunner } from './model-runner.js'
 import { Outbox } from './outbox.js'
-import { RowsTask } from './rows-task.js'
+import { logits, nextTokens } from './row-requests.js'
+import type { RowsTask } from './rows-task.js'
 import type { SampleTask } from './sample-task.js'
 import type { SampledRow } from './sampling-tables.js'
 import type { Chunk, SchedulerLimits, Step } from './scheduler.js'
 import { Scheduler } from './scheduler.js'
-import { Sequence } from './sequence.js'
+import { Turns } from './turns.js'
 
 type AnyTask = SampleTask | RowsTask | GraphRun
 
@@ -24,6 +25,13 @@ interface Work {
   readonly request: Request
   readonly tasks: AnyTask[]
   answer(): Results[keyof Results] | undefined
+  /** Undoes what it has done where it does not come to its end. */
+  undo?(): void
+}
+
+interface Arrival {
+  request: Request
+  arrivedAt: number
 }
 
 export interface ServingSetup {
@@ -51,7 +59,9 @@ export class Serving {
   readonly #outbox: Outbox
   readonly #works = new Map<number, Work>()
   readonly #ofTask = new Map<AnyTask, Work>()
-  readonly #arrivals: { request: Request; arrivedAt: number }[] = []
+  readonly #arrivals: Arrival[] = []
+  /** Of the requests of each kept sequence, by its number. */
+  readonly #turns = new Turns<Arrival>()
   #wake = () => {}
   #disposed = false
   /** When the last step ended, or work came after a rest. */
@@ -132,6 +142,7 @@ export class Serving {
       const arrival = this.#arrivals.shift()
       if (!arrival) return
       const { request, arrivedAt } = arrival
+      if (request.type === 'sequence' && !this.#turns.take(request.sequence, arrival)) continue
       try {
         if (isStopped(request)) throw new AbortError(`${request.type}: aborted`)
         this.#begin(request, arrivedAt)
@@ -173,20 +184,17 @@ export class Serving {
         return { request, tasks: generation.continuations, answer }
       }
       case 'nextTokens':
-        return this.#nextTokens(request)
+        return { request, ...nextTokens(request, context) }
       case 'logits':
-        return this.#logits(request)
+        return { request, ...logits(request, context) }
       case 'embed': {
         const embedding = new Embedding(request, context, this.#setup.runner.hiddenSize)
         return { request, tasks: embedding.tasks, answer: () => embedding.result() }
       }
       case 'sequence': {
-        const { task, answer } = this.#kept.begin(request)
-        return {
-          request,
-          tasks: task ? [task] : [],
-          answer: () => (!task || task.waits ? answer() : undefined),
-        }
+        const { task, answer, undo } = this.#kept.begin(request)
+        const answered = () => (!task || task.sequence.pending === 0 ? answer() : undefined)
+        return { request, tasks: task ? [task] : [], answer: answered, undo }
       }
       case 'graph': {
         const run = new GraphRun(request, context, this.#setup.runner)
@@ -208,36 +216,6 @@ export class Serving {
         const text = requireTokenizer(context).decode(request.ids)
         return { request, tasks: [], answer: () => text }
       }
-    }
-  }
-
-  #nextTokens(request: Extract<Request, { type: 'nextTokens' }>): Work {
-    const { context } = this.#setup
-    let best: NextToken[] | undefined
-    const task = new RowsTask(new Sequence(promptIds('nextTokens', request.prompt, context)), {
-      kind: 'probabilities',
-      everyRow: false,
-      onRow: (row) => {
-        best = mostProbable(row, request.top, context)
-      },
-    })
-    return { request, tasks: [task], answer: () => best }
-  }
-
-  #logits(request: Extract<Request, { type: 'logits' }>): Work {
-    const { context } = this.#setup
-    const { vocabSize: V } = context
-    const ids = promptIds('logits', request.prompt, context)
-    const data = new Float32Array(ids.length * V)
-    const task = new RowsTask(new Sequence(ids, { reusesPrefix: false }), {
-      kind: 'logits',
-      everyRow: true,
-      onRow: (row, position) => data.set(row, position * V),
-    })
-    return {
-      request,
-      tasks: [task],
-      answer: () => (task.waits ? { data, shape: [ids.length, V] } : undefined),
     }
   }
 
@@ -277,6 +255,7 @@ export class Serving {
       for (const chunk of chunks) {
         const first = row
         row += chunk.rows
+        if (!this.#ofTask.has(chunk.task)) continue // another text of its request has failed
         this.#guarded(chunk.task, () => {
           if (ahead > 1) chunk.task.takeAhead(sampled, first, chunks.length)
           else chunk.task.take(chunk, sampled, first)
@@ -322,22 +301,24 @@ export class Serving {
         const own = rows.subarray(row * width, (row + chunk.rows) * width)
         row += chunk.rows
         context.stats.count('promptTokens', chunk.count)
-        this.#guarded(chunk.task, () => chunk.task.take(chunk, own, context.pool))
-        const work = this.#ofTask.get(chunk.task)
-        if (work) this.#settleIfDone(work)
+        this.#guarded(chunk.task, () => {
+          chunk.task.take(chunk, own, context.pool)
+          this.#afterRows(chunk.task)
+        })
       }
-      this.#settleKept()
     }
+  }
+
+  #afterRows(task: RowsTask): void {
+    const work = this.#ofTask.get(task)
+    if (!work) return
+    if (task.isDone && work.request.type !== 'sequence') this.#removeTask(task) // others may have its blocks
+    this.#settleIfDone(work)
   }
 
   #runGraph(step: Step<AnyTask>, run: GraphRun): (() => void) | undefined {
     const done = run.run(step, this.#flagOf(step))
     return done ? () => this.#settleIfDone(this.#ofTask.get(run)!) : undefined
-  }
-
-  /** Several requests may wait for one kept sequence. */
-  #settleKept(): void {
-    for (const work of this.#works.values()) if (work.request.type === 'sequence') this.#settleIfDone(work)
   }
 
   /** The flag that may end the step half way: that of the request that most of it is for, or the engine's own. */
@@ -370,6 +351,7 @@ export class Serving {
   }
 
   #fail(request: Request, error: unknown): void {
+    this.#works.get(request.id)?.undo?.()
     this.#forget(request)
     this.#setup.context.stats.count(error instanceof AbortError ? 'aborted' : 'failed')
     this.#outbox.answer({ type: 'error', id: request.id, error: packError(error) })
@@ -382,8 +364,10 @@ export class Serving {
       this.#ofTask.delete(task)
       if (task instanceof GraphRun) task.dispose()
       if (request.type !== 'sequence') this.#scheduler.remove(task)
-      else if (isStopped(request)) task.sequence.truncate(task.sequence.computed, this.#setup.context.pool)
     }
+    if (request.type !== 'sequence') return
+    this.#kept.end(request.sequence)
+    this.#arrivals.unshift(...this.#turns.end(request.sequence))
   }
 
   #stats(): Stats {
@@ -420,16 +404,6 @@ function requireTokenizer({ tokenizer }: ModelContext) {
   if (!tokenizer)
     throw Object.assign(new TypeError('tokenizer: the model has none'), { code: 'ERR_UNSUPPORTED' })
   return tokenizer
-}
-
-/** The `top` largest entries in descending order, the lower id first among equals. */
-function mostProbable(probabilities: Float32Array, top: number, { tokenizer }: ModelContext): NextToken[] {
-  const order = Array.from(probabilities.keys())
-  order.sort((a, b) => probabilities[b]! - probabilities[a]! || a - b)
-  return order.slice(0, top).map((id) => {
-    const probability = probabilities[id]!
-    return { id, text: tokenizer?.display(id) ?? '', probability, logprob: Math.log(probability) }
-  })
 }
 
 /** Lets the event loop do what else there is for it. */
