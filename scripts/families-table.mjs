@@ -52,7 +52,10 @@ function families() {
 /** The first sentence and the sources of what is said above a file's model. */
 function described(text) {
   const comment = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport class/.exec(text)[1].replaceAll(/^\s*\* ?/gm, '')
-  const whole = comment.split(/\n {4}/)[0].replaceAll(/\s+/g, ' ').trim()
+  const whole = comment
+    .split(/\n {4}/)[0]
+    .replaceAll(/\s+/g, ' ')
+    .trim()
   const sources = [...comment.matchAll(/https:\/\/\S+/g)].map(([url]) => url.replace(/[.,;]$/, ''))
   const summary = whole.split('. ')[0].replace(/\.?\s*$/, '')
   return {

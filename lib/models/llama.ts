@@ -59,14 +59,17 @@ export class Llama<Config extends LlamaConfig = LlamaConfig> extends CausalLM<Co
   }
 }
 
-/** `attention` holds what differs from LLaMA's. */
-export type LlamaLayerConfig = LlamaConfig & { attention?: Partial<AttentionConfig> }
+/** `attention` holds what differs from LLaMA's, `feedForward` what takes the place of its feed-forward part. */
+export type LlamaLayerConfig = LlamaConfig & {
+  attention?: Partial<AttentionConfig>
+  feedForward?: Module<unknown> & { forward(x: Tensor): Tensor }
+}
 
 export class LlamaLayer extends Module<LlamaLayerConfig> {
   input_layernorm = new RMSNorm(this.config.hidden_size, { epsilon: this.config.rms_norm_eps })
   self_attn = new Attention(attentionOf(this.config))
   post_attention_layernorm = new RMSNorm(this.config.hidden_size, { epsilon: this.config.rms_norm_eps })
-  mlp = feedForwardOf(this.config)
+  mlp = this.config.feedForward ?? feedForwardOf(this.config)
 
   forward(x: Tensor, step: Step): Tensor {
     x = x.add(this.self_attn.forward(this.input_layernorm.forward(x), step))

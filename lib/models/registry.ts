@@ -12,11 +12,13 @@ import { GPT2 } from './gpt2.js'
 import { GPTJ } from './gptj.js'
 import { Llama } from './llama.js'
 import { Mistral } from './mistral.js'
+import { Mixtral } from './mixtral.js'
 import { Olmo2 } from './olmo2.js'
 import { OPT } from './opt.js'
 import { Phi3 } from './phi3.js'
 import { Qwen2 } from './qwen2.js'
 import { Qwen3 } from './qwen3.js'
+import { Qwen3Moe } from './qwen3-moe.js'
 import { SmolLM3 } from './smollm3.js'
 
 /** A class of models, made from what its `readConfig` gives. */
@@ -40,11 +42,13 @@ const families = new Map<string, ModelClass>([
   ['kvasir_decoder', Decoder],
   ['llama', Llama],
   ['mistral', Mistral],
+  ['mixtral', Mixtral],
   ['olmo2', Olmo2],
   ['opt', OPT],
   ['phi3', Phi3],
   ['qwen2', Qwen2],
   ['qwen3', Qwen3],
+  ['qwen3_moe', Qwen3Moe],
   ['smollm3', SmolLM3],
 ])
 

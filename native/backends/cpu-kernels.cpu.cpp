@@ -11,6 +11,7 @@ ActivateKernel activation;
 AddKernel add;
 AttentionKernel attention;
 EmbeddingKernel embedding;
+ExpertsKernel experts;
 GatherRowsKernel gather_rows;
 KvAppendKernel kv_append;
 LayerNormKernel layer_norm;
@@ -32,6 +33,7 @@ const CpuKernels kCpuKernels = {
     add,
     attention,
     embedding,
+    experts,
     gather_rows,
     kv_append,
     layer_norm,

@@ -7,6 +7,7 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -28,6 +29,7 @@ struct CpuKernels {
   AddKernel& add;
   AttentionKernel& attention;
   EmbeddingKernel& embedding;
+  ExpertsKernel& experts;
   GatherRowsKernel& gather_rows;
   KvAppendKernel& kv_append;
   LayerNormKernel& layer_norm;

@@ -6,6 +6,7 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -31,6 +32,7 @@ struct Kernels {
   Entry<Advance> advance;
   Entry<Attention> attention;
   Entry<Embedding> embedding;
+  Entry<Experts> experts;
   Entry<GatherRows> gather_rows;
   Entry<KvAppend> kv_append;
   Entry<LayerNorm> layer_norm;

@@ -90,17 +90,26 @@ export class NativeProgram implements Disposable {
 /** A store with the weights of an optimized graph. */
 export function storeWeights(graph: Graph, weights: Weights, backend?: Backend): WeightStore {
   const store = new (addon().WeightStore)(backend)
-  for (const { kind, name, dtype, layout = 'rows', shape, parts, interleaved } of graph.values) {
+  for (const { kind, name, dtype, layout = 'rows', shape, parts, interleaved, stacked } of graph.values) {
     if (kind !== 'weight') continue
     const cols = (shape[1] as number | undefined) ?? 1
     const numbers = parts!.map((part) => new Float32Array(weights(part.parameter)))
-    const stored = interleaved
-      ? interleave(numbers[0], numbers[1], cols, layout === 'tiles' ? 8 : 32)
-      : concatenate(numbers)
+    const stored = stacked
+      ? concatenate(numbers.map((matrix) => filledUp(matrix, cols)))
+      : interleaved
+        ? interleave(numbers[0], numbers[1], cols, layout === 'tiles' ? 8 : 32)
+        : concatenate(numbers)
     store.declare({ name, dtype, layout, rows: stored.length / cols, cols })
     store.loadValues(name, stored)
   }
   return store
+}
+
+/** A matrix as it lies in a stack: whole tiles of 64 rows. */
+function filledUp(matrix: Float32Array, cols: number): Float32Array {
+  const filled = new Float32Array(Math.ceil(matrix.length / cols / 64) * 64 * cols)
+  filled.set(matrix)
+  return filled
 }
 
 function concatenate(parts: Float32Array[]): Float32Array {

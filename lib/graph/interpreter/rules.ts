@@ -4,6 +4,7 @@ import { add } from './add.js'
 import { attention } from './attention.js'
 import type { Rule } from './call.js'
 import { embedding } from './embedding.js'
+import { experts } from './experts.js'
 import { gatherRows } from './gather-rows.js'
 import { kvAppend } from './kv-append.js'
 import { layerNorm } from './layer-norm.js'
@@ -31,6 +32,7 @@ export const rules: Readonly<Record<OpName, Rule>> = {
   scale,
   softcap,
   softmax,
+  experts,
   'gather-rows': gatherRows,
   attention,
   'kv-append': kvAppend,
