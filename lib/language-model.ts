@@ -176,7 +176,7 @@ async function modelSetup(
   if (typeof folder !== 'string') throw invalidType(`${where}: folder`, 'a string', folder)
   checkLoadOptions(where, options)
   const { config, endTokens } = await readModelConfig(where, folder)
-  const model = modelFor(config)
+  const model = modelFor(config, { contextLength: options.contextLength })
   const graph = record(model)
   const { vocabSize, maxPositions } = modelSpec(model, graph)
   const contextLength = Math.min(options.contextLength ?? maxPositions, maxPositions)

@@ -82,7 +82,8 @@ FAMILIES = {
     },
     'qwen3': llama_like | {'model_type': 'qwen3', 'tie_word_embeddings': True, 'rope_theta': 1e6},
     'phi3': phi3 | {'partial_rotary_factor': 0.75, 'hidden_size': C, 'head_dim': 8, 'sliding_window': 9},
-    'phi3-long': phi3 | {'rope_scaling': long_rope, 'original_max_position_embeddings': 16},
+    'phi3-short': phi3 | {'rope_scaling': long_rope, 'original_max_position_embeddings': 32},
+    'phi3-long': phi3 | {'rope_scaling': long_rope, 'original_max_position_embeddings': 8},
     'gemma': llama_like | {'model_type': 'gemma', 'tie_word_embeddings': True},
     'gemma2': llama_like | {
         'model_type': 'gemma2', 'tie_word_embeddings': True, 'sliding_window': 9, 'query_pre_attn_scalar': 14,
@@ -257,6 +258,8 @@ def make(reference, name):
     logits = [float(f'{x:.9g}') for x in model.logits(ids).ravel()]
     greedy = model.greedy(ids[: PROMPT // 2], GREEDY)[PROMPT // 2 :]
     golden = {'ids': ids, 'logits': logits, 'greedy': greedy}
+    if name == 'phi3-short':  # the factors for short contexts are of models that have no longer ones
+        golden['contextLength'] = config['original_max_position_embeddings']
     (folder / 'golden.json').write_text(json.dumps(golden, separators=(',', ':')) + '\n')
     print(f'{name}: {len(logits)} logits of standard deviation {np.std(logits):.3g}, {sum(t.size for t in tensors.values())} weights')
 

@@ -29,7 +29,7 @@ export interface Layer extends Module<unknown> {
  * Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783
  */
 export class Llama<Config extends LlamaConfig = LlamaConfig> extends CausalLM<Config> {
-  static override readConfig: (json: Record<string, unknown>) => LlamaConfig = readLlamaConfig
+  static override readConfig: (json: Record<string, unknown>) => LlamaConfig = (json) => readLlamaConfig(json)
 
   static override checkpoint: CheckpointLayout = {
     prefixes: ['', 'model.'],

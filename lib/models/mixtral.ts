@@ -1,14 +1,7 @@
 import type { CheckpointLayout, Step, Tensor } from '../nn/index.js'
-import {
-  Attention,
-  activationKinds,
-  causal,
-  MixtureOfExperts,
-  Module,
-  RMSNorm,
-  slidingWindow,
-} from '../nn/index.js'
+import { Attention, activationKinds, MixtureOfExperts, Module, RMSNorm } from '../nn/index.js'
 import { integer, limits, oneOf, readFields } from './config.js'
+import { maskOf } from './layer-masks.js'
 import { attentionOf, Llama } from './llama.js'
 import { readLlamaConfig } from './llama-config.js'
 
@@ -76,6 +69,11 @@ function readMixtralConfig(json: Record<string, unknown>) {
     num_local_experts: integer(limits.experts, 8),
   })
   const { num_experts_per_tok } = readFields(json, { num_experts_per_tok: integer(num_local_experts, 2) })
-  const mask = sliding_window === null ? causal : slidingWindow(sliding_window)
-  return { ...config, mask, activation: hidden_act, num_local_experts, num_experts_per_tok }
+  return {
+    ...config,
+    mask: maskOf(sliding_window),
+    activation: hidden_act,
+    num_local_experts,
+    num_experts_per_tok,
+  }
 }

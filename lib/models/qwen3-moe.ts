@@ -1,5 +1,6 @@
-import { activationKinds, causal, MixtureOfExperts, slidingWindow } from '../nn/index.js'
+import { activationKinds, MixtureOfExperts } from '../nn/index.js'
 import { boolean, integer, limits, malformed, oneOf, orNull, readFields } from './config.js'
+import { maskOf } from './layer-masks.js'
 import { Llama, LlamaLayer } from './llama.js'
 import { readLlamaConfig } from './llama-config.js'
 
@@ -57,7 +58,7 @@ function readQwen3MoeConfig(json: Record<string, unknown>) {
   })
   const { num_experts_per_tok } = readFields(json, { num_experts_per_tok: integer(fields.num_experts, 8) })
   const window = orNull(json, 'sliding_window', integer(limits.positions, 4096))
-  const mask = fields.use_sliding_window && window !== null ? slidingWindow(window) : causal
+  const mask = maskOf(fields.use_sliding_window ? window : null)
   const dense = readLayerList(json, 'mlp_only_layers')
   const isSparse = Array.from(
     { length: config.num_hidden_layers },

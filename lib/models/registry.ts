@@ -1,4 +1,5 @@
 import { CheckpointError, invalidType, invalidValue } from '../errors.js'
+import type { ModelOptions } from '../nn/index.js'
 import { CausalLM } from '../nn/index.js'
 import { Bloom } from './bloom.js'
 import { malformed, unsupported } from './config.js'
@@ -25,7 +26,7 @@ import { SmolLM3 } from './smollm3.js'
 export interface ModelClass {
   // biome-ignore lint/suspicious/noExplicitAny: a class with its own config must fit, and parameters are contravariant
   new (config: any): CausalLM<unknown>
-  readConfig(json: Record<string, unknown>): unknown
+  readConfig(json: Record<string, unknown>, options?: ModelOptions): unknown
 }
 
 /** A row a family: the `model_type` of its config.json, and its class. */
@@ -80,7 +81,7 @@ export function registerModel(modelType: string, Model: ModelClass): void {
  * @param json what the file holds, parsed
  * @throws {CheckpointError} when its `model_type` is not known, or a field is malformed or not supported
  */
-export function modelFor(json: unknown): CausalLM<unknown> {
+export function modelFor(json: unknown, options: ModelOptions = {}): CausalLM<unknown> {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new CheckpointError('ERR_FILE_FORMAT', 'config.json: its content must be an object', {
       file: 'config.json',
@@ -93,7 +94,7 @@ export function modelFor(json: unknown): CausalLM<unknown> {
   if (!Model) throw unsupported('model_type', known, modelType, `; ${ownClassHint(modelType)}`)
   if (config.quantization_config != null)
     throw unsupported('quantization_config', 'absent', config.quantization_config)
-  return new Model(Model.readConfig(config))
+  return new Model(Model.readConfig(config, options))
 }
 
 function ownClassHint(modelType: string): string {
