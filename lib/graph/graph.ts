@@ -53,6 +53,8 @@ export interface Value {
   layout?: WeightLayout
   /** For a weight with two parts of equal rows: groups of their rows alternate, as a gated `linear` wants them. */
   interleaved?: boolean
+  /** For a weight of equal parts: each is a matrix of its own, filled up to whole panels and tiles, as `experts` wants them. */
+  stacked?: number
   /** For a constant: its elements, row-major. */
   data?: Float32Array
 }

@@ -46,6 +46,11 @@ export const opSet = {
   scale: { inputs: ['x'], outputs: ['y'], attributes: { factor: 'number' } },
   softcap: { inputs: ['x'], outputs: ['y'], attributes: { cap: 'number' } },
   softmax: { inputs: ['x'], outputs: ['y'], attributes: {} },
+  experts: {
+    inputs: ['x', 'logits', 'gate', 'up', 'down'],
+    outputs: ['y'],
+    attributes: { chosen: 'number', normalised: 'boolean', activation: kinds },
+  },
   'gather-rows': { inputs: ['x', 'rows'], outputs: ['y'], attributes: {} },
   // As recorded it takes k and v; lowered, a kv-append before it has put them into the cache.
   attention: {

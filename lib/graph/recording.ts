@@ -77,6 +77,23 @@ export class Recording {
     return value
   }
 
+  /** Parameters of one shape, one below the other: a weight of as many matrices, each filled up where it is laid out. */
+  stackedWeight(paths: readonly string[], [rows = 1, ...rest]: readonly number[]): Value {
+    const name = stackName(paths)
+    const known = this.#weights.get(name)
+    if (known) return known
+    const value = this.#value({
+      kind: 'weight',
+      name,
+      shape: [paths.length * rows, ...rest],
+      dtype: 'f32',
+      parts: paths.map((parameter) => ({ parameter, rows })),
+      stacked: paths.length,
+    })
+    this.#weights.set(name, value)
+    return value
+  }
+
   constant(name: string, data: Float32Array, shape: readonly number[]): Value {
     return this.#value({ kind: 'constant', name, shape, dtype: 'f32', data })
   }
@@ -115,4 +132,10 @@ export class Recording {
     this.graph.values.push(added)
     return added
   }
+}
+
+/** `mlp.experts.0.up_proj.weight` to `mlp.experts.7.up_proj.weight` -> `mlp.experts.0-7.up_proj.weight` */
+function stackName(paths: readonly string[]): string {
+  const [first, last] = [paths[0]!.split('.'), paths.at(-1)!.split('.')]
+  return first.map((part, i) => (part === last[i] ? part : `${part}-${last[i]}`)).join('.')
 }

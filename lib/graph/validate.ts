@@ -49,6 +49,9 @@ function checkWeight(value: Value, where: string): void {
   const rows = (value.parts ?? []).map((part) => part.rows)
   const total = rows.reduce((sum, count) => sum + count, 0)
   if (total !== value.shape[0]) throw invalidValue(`${where}: parts`, `${value.shape[0]} rows`, total)
+  if (value.stacked !== undefined && (rows.length !== value.stacked || new Set(rows).size !== 1)) {
+    throw invalidValue(`${where}: parts`, `${value.stacked} of equal rows, to be stacked`, rows.join(', '))
+  }
   if (value.interleaved && (rows.length !== 2 || rows[0] !== rows[1])) {
     throw invalidValue(`${where}: parts`, 'two of equal rows, to be interleaved', rows.join(', '))
   }

@@ -110,6 +110,8 @@ export interface LoadPart {
   pairedRows?: number
   /** Which of the tensor's rows, in runs of `run` that begin `stride` rows apart; all of them where it is not set. */
   rows?: { first: number; count: number; run: number; stride: number }
+  /** How many rows are filled, those after the tensor's with zeros; as many as it has where it is not set. */
+  filledRows?: number
   /** Added to every number; only of f32 in rows. */
   addend?: number
   /** Set for interleaved projections: 0 fills the gate's rows, 1 the up projection's. */

@@ -12,6 +12,7 @@ AddKernel add;
 AdjustLogitsKernel adjust_logits;
 AttentionKernel attention;
 EmbeddingKernel embedding;
+ExpertsKernel experts;
 GatherRowsKernel gather_rows;
 KvAppendKernel kv_append;
 LayerNormKernel layer_norm;
@@ -35,6 +36,7 @@ const CpuKernels kCpuKernels = {
     adjust_logits,
     attention,
     embedding,
+    experts,
     gather_rows,
     kv_append,
     layer_norm,

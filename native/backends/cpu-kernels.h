@@ -8,6 +8,7 @@
 #include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -31,6 +32,7 @@ struct CpuKernels {
   AdjustLogitsKernel& adjust_logits;
   AttentionKernel& attention;
   EmbeddingKernel& embedding;
+  ExpertsKernel& experts;
   GatherRowsKernel& gather_rows;
   KvAppendKernel& kv_append;
   LayerNormKernel& layer_norm;

@@ -108,6 +108,7 @@ const OpRow kOps[] = {
      [](const Binding& b) { return make_step(b, b.kernels.attention, attention_parameters(b.node)); }},
     {"embedding",
      [](const Binding& b) { return make_step(b, b.kernels.embedding, embedding_parameters(b.node)); }},
+    {"experts", [](const Binding& b) { return make_step(b, b.kernels.experts, experts_parameters(b.node)); }},
     {"gather-rows",
      [](const Binding& b) { return make_step(b, b.kernels.gather_rows, gather_rows_parameters(b.node)); }},
     {"kv-append",
@@ -217,6 +218,12 @@ int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits, int num_
     return linear_scratch_bytes(rounds_operand(node), largest(node.input("x").shape[0], limits),
                                 node.input_cols("x"));
   if (op == "attention") return kAttentionScratchBytesPerThread * num_threads;
+  if (op == "experts") {
+    const int64_t N = largest(node.input("x").shape[0], limits);
+    const int64_t C = node.input_cols("x"), F = node.input_cols("down");
+    return experts_scratch_bytes(N, C, node.input_cols("logits"), F, node.integer("chosen", 1, kMaxExperts)) +
+           std::max(linear_scratch_bytes(true, N, C), linear_scratch_bytes(true, N, F));
+  }
   if (op == "sample") return sample_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
   if (op == "top-logits") return top_logits_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
   return 0;

@@ -7,6 +7,7 @@
 #include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -34,6 +35,7 @@ struct Kernels {
   Entry<Advance> advance;
   Entry<Attention> attention;
   Entry<Embedding> embedding;
+  Entry<Experts> experts;
   Entry<GatherRows> gather_rows;
   Entry<KvAppend> kv_append;
   Entry<LayerNorm> layer_norm;

@@ -16,6 +16,7 @@ AdjustLogitsCudaKernel adjust_logits;
 AdvanceCudaKernel advance;
 AttentionCudaKernel attention;
 EmbeddingCudaKernel embedding;
+ExpertsCudaKernel experts;
 GatherRowsCudaKernel gather_rows;
 KvAppendCudaKernel kv_append;
 LayerNormCudaKernel layer_norm;
@@ -129,6 +130,7 @@ const Module kModule = {
         enter<advance, Advance>,
         enter<attention, Attention>,
         enter<embedding, Embedding>,
+        enter<experts, Experts>,
         enter<gather_rows, GatherRows>,
         enter<kv_append, KvAppend>,
         enter<layer_norm, LayerNorm>,

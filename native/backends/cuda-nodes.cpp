@@ -34,6 +34,7 @@ const OpRow kOps[] = {
     {"adjust-logits", bind<&Kernels::adjust_logits, adjust_logits_parameters>},
     {"attention", bind<&Kernels::attention, attention_parameters>},
     {"embedding", bind<&Kernels::embedding, embedding_parameters>},
+    {"experts", bind<&Kernels::experts, experts_parameters>},
     {"gather-rows", bind<&Kernels::gather_rows, gather_rows_parameters>},
     {"kv-append", bind<&Kernels::kv_append, kv_append_parameters>},
     {"layer-norm", bind<&Kernels::layer_norm, layer_norm_parameters>},
@@ -64,6 +65,9 @@ int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits) {
     return attention_cuda_scratch_bytes(limits.max_tokens, limits.max_sequences, limits.max_blocks,
                                         node.integer("heads", 1, 4096), node.integer("kvHeads", 1, 4096),
                                         node.integer("headSize", 1, 256));
+  if (op == "experts")
+    return experts_cuda_scratch_bytes(largest(node.input("x").shape[0], limits), node.input_cols("down"),
+                                      node.integer("chosen", 1, kMaxExperts));
   if (op == "sample")
     return sample_cuda_scratch_bytes(limits.max_rows, node.input_cols("logits"), node.has_input("adjusted"));
   if (op == "top-logits") return top_logits_cuda_scratch_bytes(limits.max_rows, node.input_cols("logits"));

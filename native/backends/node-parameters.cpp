@@ -210,6 +210,22 @@ Parameters<Softmax> softmax_parameters(const BoundNode& node) {
   return {p, [rows = x.rows](Softmax& q, const StepState& s) { q.N = s.size(rows); }};
 }
 
+Parameters<Experts> experts_parameters(const BoundNode& node) {
+  MatrixRef x = node.matrix_in("x"), logits = node.matrix_in("logits"), y = node.matrix_out("y");
+  StoredRef gate = node.stored("gate"), up = node.stored("up"), down = node.stored("down");
+  Experts p{};
+  p.x = x.data, p.logits = logits.data, p.y = y.data;
+  p.gate = gate.data, p.up = up.data, p.down = down.data;
+  p.C = x.cols, p.E = logits.cols, p.F = down.cols;
+  p.k = node.integer("chosen", 1, kMaxExperts);
+  p.x_stride = x.stride, p.logits_stride = logits.stride, p.y_stride = y.stride;
+  p.gate_dtype = gate.dtype, p.up_dtype = up.dtype, p.down_dtype = down.dtype;
+  p.dtype = x.dtype;
+  p.activation = activation_of(node.text("activation"));
+  p.normalised = node.flag_or("normalised", false);
+  return {p, [rows = x.rows](Experts& q, const StepState& s) { q.N = s.size(rows); }};
+}
+
 Parameters<GatherRows> gather_rows_parameters(const BoundNode& node) {
   MatrixRef x = node.matrix_in("x"), y = node.matrix_out("y");
   GatherRows p{x.data, nullptr, y.data, 0, 0, x.cols, x.stride, y.stride, x.dtype};

@@ -9,6 +9,7 @@
 #include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -43,6 +44,7 @@ Parameters<Add> add_parameters(const BoundNode& node);
 Parameters<AdjustLogits> adjust_logits_parameters(const BoundNode& node);
 Parameters<Attention> attention_parameters(const BoundNode& node);
 Parameters<Embedding> embedding_parameters(const BoundNode& node);
+Parameters<Experts> experts_parameters(const BoundNode& node);
 Parameters<GatherRows> gather_rows_parameters(const BoundNode& node);
 Parameters<KvAppend> kv_append_parameters(const BoundNode& node);
 Parameters<LayerNorm> layer_norm_parameters(const BoundNode& node);

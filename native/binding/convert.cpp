@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "kernels/experts/experts.h"
 #include "types/error.h"
 
 namespace kvasir::binding {
@@ -62,6 +63,8 @@ ValueDescription value_of(Napi::Value from, const std::string& where) {
   if (!object.Get("layout").IsUndefined()) value.layout = layout_of(object.Get("layout"), where + ".layout");
   if (!object.Get("interleaved").IsUndefined())
     value.interleaved = boolean_of(object.Get("interleaved"), where + ".interleaved");
+  if (!object.Get("stacked").IsUndefined())
+    value.stacked = integer_of(object.Get("stacked"), where + ".stacked", 1, kMaxExperts);
   Napi::Value data = object.Get("data");
   if (data.IsTypedArray() && data.As<Napi::TypedArray>().TypedArrayType() == napi_float32_array) {
     Napi::Float32Array array = data.As<Napi::Float32Array>();

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "kernels/experts/experts.h"
 #include "kernels/top-logits/top-logits.h"
 #include "runtime/backend.h"
 #include "runtime/kv-cache.h"
@@ -85,6 +86,19 @@ class NodeCheck : public NodeReader {
     stored(name, x);
     if (x.dtype != DType::kF32) fail(ErrorKind::kDType, name + " must be f32, got " + name_of(x.dtype));
     expect_shape(name, x, {{Symbol::kFixed, size}});
+    if (x.interleaved || x.stacked != 0) fail(ErrorKind::kInvalidValue, name + " must be a vector");
+  }
+
+  // E matrices (rows, cols) one below the other, as the device's matrices.
+  void stack(const std::string& name, int64_t count, int64_t rows, int64_t cols, DType activations) const {
+    const ValueDescription& x = input(name);
+    stored_matrix(name);
+    if (x.kind != ValueKind::kWeight || x.layout != rules_.matrix_layout || x.interleaved ||
+        x.stacked != count)
+      fail(ErrorKind::kInvalidValue, name + " must be a weight of " + std::to_string(count) +
+                                         " stacked matrices that lie as the device's");
+    expect_shape(name, x, {{Symbol::kFixed, count * rows}, {Symbol::kFixed, cols}});
+    weight_of(name, activations);
   }
 
   void stored(const std::string& name, const ValueDescription& x) const {
@@ -181,6 +195,7 @@ class NodeCheck : public NodeReader {
   void slice();
   void activation();
   void elementwise(bool two);
+  void experts();
   void gather_rows();
   void kv_append();
   void attention();
@@ -201,7 +216,8 @@ class NodeCheck : public NodeReader {
 void NodeCheck::embedding() {
   step_input("ids", {{Symbol::kN}}, DType::kI32);
   auto [V, C] = stored_matrix("weight");
-  if (input("weight").interleaved) fail(ErrorKind::kInvalidValue, "weight must not be interleaved");
+  if (input("weight").interleaved || input("weight").stacked != 0)
+    fail(ErrorKind::kInvalidValue, "weight must be one matrix, not interleaved or stacked");
   const ValueDescription& weight = input("weight");
   if (weight.layout != Layout::kRows && weight.layout != rules_.matrix_layout)
     fail(ErrorKind::kInvalidValue, "weight must lie in rows or as the device's matrices");
@@ -219,6 +235,7 @@ void NodeCheck::linear() {
   if (weight.layout != rules_.matrix_layout)
     fail(ErrorKind::kInvalidValue, "weight must lie as the device's matrices");
   if (weight.kind != ValueKind::kWeight) fail(ErrorKind::kInvalidValue, "weight must be a weight");
+  if (weight.stacked != 0) fail(ErrorKind::kInvalidValue, "weight must not be stacked");
   if (weight.interleaved != gated)
     fail(ErrorKind::kInvalidValue, "a gated linear wants an interleaved weight");
   if (x[1].size != K)
@@ -298,6 +315,22 @@ void NodeCheck::elementwise(bool two) {
     matrix_like("b", x, input(first).dtype);
   }
   result("y", x, input(first).dtype);
+}
+
+void NodeCheck::experts() {
+  Shape x = matrix("x"), logits = matrix("logits");
+  const DType dtype = input("x").dtype;
+  const int64_t C = x[1].size, E = logits[1].size, F = stored_matrix("down").second;
+  if (E > kMaxExperts) fail(ErrorKind::kShape, "at most " + std::to_string(kMaxExperts) + " experts");
+  expect_shape("logits", input("logits"), {x[0], {Symbol::kFixed, E}});
+  expect_dtype("logits", input("logits"), dtype);
+  stack("gate", E, F, C, dtype);
+  stack("up", E, F, C, dtype);
+  stack("down", E, C, F, dtype);
+  integer("chosen", 1, E);
+  activation_name(text("activation"), false);
+  flag_or("normalised", false);
+  result("y", x, dtype);
 }
 
 void NodeCheck::gather_rows() {
@@ -410,6 +443,7 @@ void NodeCheck::run() {
     if (number("cap") <= 0) fail(ErrorKind::kInvalidValue, "attribute cap must be above 0");
     return elementwise(false);
   }
+  if (op == "experts") return experts();
   if (op == "gather-rows") return gather_rows();
   if (op == "kv-append") return kv_append();
   if (op == "attention") return attention();

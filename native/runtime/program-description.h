@@ -35,7 +35,8 @@ struct ValueDescription {
   DType dtype = DType::kF32;
   Layout layout = Layout::kRows;  // of a weight
   bool interleaved = false;       // of a weight: gate and up panels alternate
-  std::vector<float> data;        // of a constant
+  int64_t stacked = 0;      // of a weight: so many matrices one below the other, each filled up; 0 for none
+  std::vector<float> data;  // of a constant
 };
 
 using Attribute = std::variant<double, bool, std::string, std::vector<double>>;

@@ -31,6 +31,13 @@ int64_t interleaved_rows(Layout layout, int64_t rows) {
   return 2 * ((rows / 2 + group - 1) / group * group);
 }
 
+// Rows that a weight takes in the store.
+int64_t rows_in_store(const ValueDescription& v) {
+  const int64_t rows = v.shape[0].size;
+  if (v.interleaved) return interleaved_rows(v.layout, rows);
+  return v.stacked > 0 ? v.stacked * stacked_rows(rows / v.stacked) : rows;
+}
+
 // Gives `symbol` its size, or checks that it has it.
 void bind_size(StepState& step, std::vector<bool>& known, Symbol symbol, int64_t size,
                const std::string& name) {
@@ -86,8 +93,7 @@ class Program::Node : public BoundNode {
     if (v.kind == ValueKind::kConstant)
       return {owner_.constant(v.data.data()), DType::kF32, Layout::kRows, v.shape[0].size, cols};
     const StoredTensor& tensor = owner_.store_->get(v.name);
-    int64_t rows = v.shape[0].size;
-    if (v.interleaved) rows = interleaved_rows(v.layout, rows);
+    const int64_t rows = rows_in_store(v);
     if (tensor.rows != rows || tensor.cols != cols || tensor.dtype != v.dtype || tensor.layout != v.layout)
       fail(ErrorKind::kShape, name + " " + v.name + ": the store holds another shape, dtype or layout than " +
                                   to_string(v.shape) + " " + name_of(v.dtype));
@@ -153,8 +159,7 @@ Program::MemoryNeeds Program::plan(const ProgramDescription& description, const 
   for (const ValueDescription& value : description.values) {
     if (value.kind != ValueKind::kWeight) continue;
     const int64_t cols = value.shape.size() > 1 ? value.shape[1].size : 1;
-    const int64_t rows =
-        value.interleaved ? interleaved_rows(value.layout, value.shape[0].size) : value.shape[0].size;
+    const int64_t rows = rows_in_store(value);
     needs.weights += static_cast<int64_t>(stored_bytes({value.name, value.dtype, value.layout, rows, cols}));
   }
   return needs;

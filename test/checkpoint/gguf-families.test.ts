@@ -116,8 +116,8 @@ const families: Family[] = [
     config: { rms_norm_eps: 1e-6 },
     values: (c) => [
       ...windowed(c),
-      ['rope.scaling.original_context_length', 'u32', 16],
-      ['rope.scaling.attn_factor', 'f32', Math.sqrt(1 + Math.log(4) / Math.log(16))],
+      ['rope.scaling.original_context_length', 'u32', 8],
+      ['rope.scaling.attn_factor', 'f32', Math.sqrt(2)],
     ],
     names: { ...llamaNames, 'self_attn.qkv_proj': 'attn_qkv', 'mlp.gate_up_proj': 'ffn_up' },
   },

@@ -53,7 +53,7 @@ describe('modelFor', () => {
       field: 'model_type',
       message:
         'config.json: model_type must be one of bloom, gemma, gemma2, gemma3, gemma3_text, gpt2, gpt_neo, gpt_neox, ' +
-        'gptj, kvasir_decoder, llama, mistral, olmo2, opt, phi3, qwen2, qwen3, smollm3, got "mamba"; ' +
+        'gptj, kvasir_decoder, llama, mistral, mixtral, olmo2, opt, phi3, qwen2, qwen3, qwen3_moe, smollm3, got "mamba"; ' +
         "a class of your own is added by registerModel('mamba', MyModel)",
     })
   })

@@ -5,6 +5,7 @@ import { adjustLogits } from './adjust-logits.js'
 import { attention } from './attention.js'
 import type { Rule } from './call.js'
 import { embedding } from './embedding.js'
+import { experts } from './experts.js'
 import { gatherRows } from './gather-rows.js'
 import { kvAppend } from './kv-append.js'
 import { layerNorm } from './layer-norm.js'
@@ -33,6 +34,7 @@ export const rules: Readonly<Record<OpName, Rule>> = {
   scale,
   softcap,
   softmax,
+  experts,
   'gather-rows': gatherRows,
   attention,
   'kv-append': kvAppend,
