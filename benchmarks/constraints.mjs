@@ -84,7 +84,7 @@ export async function benchConstraints() {
     'constraint',
     'compile ms',
     'tokens',
-    'cold mask ms: median',
+    'masks of a first text, ms: median',
     'most',
     'warm mask us',
     'us a token: first text',

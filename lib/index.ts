@@ -3,7 +3,14 @@
 export type { ChatMessage, ChatPiece, ChatTool, ToolCall } from './chat/index.js'
 export { type ChatAnswer, ChatStream } from './chat-stream.js'
 export type { Converted } from './checkpoint/convert.js'
-export type { FromSchema, JsonSchema } from './constraints/index.js'
+export type {
+  Constraint,
+  FromSchema,
+  JsonSchema,
+  JsonSchemaObject,
+  JsonType,
+  JsonValue,
+} from './constraints/index.js'
 export { type ConvertOptions, convertModel } from './convert-model.js'
 export {
   AbortError,
@@ -29,7 +36,6 @@ export {
   type Choice,
   type CompleteOptions,
   type Completion,
-  type Constraint,
   type ConstraintValue,
   type EmbedOptions,
   estimateMemory,

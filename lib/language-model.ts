@@ -210,7 +210,7 @@ async function modelSetup(
   checkLoadOptions(where, options)
   const folder = await modelPath(where, model, options)
   const { config, endTokens } = await readModelConfig(where, folder)
-  const architecture = modelFor(config)
+  const architecture = modelFor(config, { contextLength: options.contextLength })
   const graph = record(architecture)
   const { vocabSize, maxPositions } = modelSpec(architecture, graph)
   const contextLength = Math.min(options.contextLength ?? maxPositions, maxPositions)

@@ -82,7 +82,8 @@ FAMILIES = {
     },
     'qwen3': llama_like | {'model_type': 'qwen3', 'tie_word_embeddings': True, 'rope_theta': 1e6},
     'phi3': phi3 | {'partial_rotary_factor': 0.75, 'hidden_size': C, 'head_dim': 8, 'sliding_window': 9},
-    'phi3-long': phi3 | {'rope_scaling': long_rope, 'original_max_position_embeddings': 16},
+    'phi3-short': phi3 | {'rope_scaling': long_rope, 'original_max_position_embeddings': 32},
+    'phi3-long': phi3 | {'rope_scaling': long_rope, 'original_max_position_embeddings': 8},
     'gemma': llama_like | {'model_type': 'gemma', 'tie_word_embeddings': True},
     'gemma2': llama_like | {
         'model_type': 'gemma2', 'tie_word_embeddings': True, 'sliding_window': 9, 'query_pre_attn_scalar': 14,
@@ -91,6 +92,11 @@ FAMILIES = {
     'gemma3': {'model_type': 'gemma3', 'text_config': gemma3},
     'smollm3': llama_like | {'model_type': 'smollm3', 'num_hidden_layers': 4, 'head_dim': None},
     'olmo2': llama_like | {'model_type': 'olmo2'},
+    'mixtral': llama_like | {'model_type': 'mixtral', 'num_local_experts': 5, 'num_experts_per_tok': 2},
+    'qwen3-moe': llama_like | {
+        'model_type': 'qwen3_moe', 'num_hidden_layers': 3, 'num_experts': 7, 'num_experts_per_tok': 3,
+        'moe_intermediate_size': 20, 'mlp_only_layers': [1],
+    },
 }  # fmt: skip
 
 
@@ -173,8 +179,21 @@ def attention_shapes(c, a):
         yield from (norm(a + 'q_norm', H * D) | norm(a + 'k_norm', KH * D)).items()
 
 
-def feed_forward_shapes(c, b):
-    width = c['hidden_size']
+def feed_forward_shapes(c, b, layer):
+    width, kind = c['hidden_size'], c['model_type']
+    if kind == 'mixtral':
+        yield b + 'block_sparse_moe.gate.weight', (c['num_local_experts'], width)
+        for e in range(c['num_local_experts']):
+            for name, shape in (('w1', (F, width)), ('w2', (width, F)), ('w3', (F, width))):
+                yield f'{b}block_sparse_moe.experts.{e}.{name}.weight', shape
+        return
+    if kind == 'qwen3_moe' and layer not in c['mlp_only_layers']:
+        inner = c['moe_intermediate_size']
+        yield b + 'mlp.gate.weight', (c['num_experts'], width)
+        for e in range(c['num_experts']):
+            for name, shape in (('gate', (inner, width)), ('up', (inner, width)), ('down', (width, inner))):
+                yield f'{b}mlp.experts.{e}.{name}_proj.weight', shape
+        return
     if c['model_type'] == 'phi3':
         yield b + 'mlp.gate_up_proj.weight', (2 * F, width)
     else:
@@ -194,7 +213,7 @@ def llama_shapes(c, prefix='model.'):
     for i in range(c['num_hidden_layers']):
         b = f'{prefix}layers.{i}.'
         yield from attention_shapes(c, b + 'self_attn.')
-        yield from feed_forward_shapes(c, b)
+        yield from feed_forward_shapes(c, b, i)
         for name in norms:
             yield from norm(b + name, width).items()
     yield from norm(prefix + 'norm', width).items()
@@ -239,6 +258,8 @@ def make(reference, name):
     logits = [float(f'{x:.9g}') for x in model.logits(ids).ravel()]
     greedy = model.greedy(ids[: PROMPT // 2], GREEDY)[PROMPT // 2 :]
     golden = {'ids': ids, 'logits': logits, 'greedy': greedy}
+    if name == 'phi3-short':  # the factors for short contexts are of models that have no longer ones
+        golden['contextLength'] = config['original_max_position_embeddings']
     (folder / 'golden.json').write_text(json.dumps(golden, separators=(',', ':')) + '\n')
     print(f'{name}: {len(logits)} logits of standard deviation {np.std(logits):.3g}, {sum(t.size for t in tensors.values())} weights')
 

@@ -245,7 +245,7 @@ export const plantedBugs = [
   },
   {
     bug: 'missing barrier: a block arrives before its warps have written',
-    file: 'kernels/sample/sample.cuh',
+    file: 'kernels/sample/windows.cuh',
     from: '__threadfence();\n  __syncthreads();\n  if (threadIdx.x == 0) {',
     to: '__threadfence();\n  if (threadIdx.x == 0) {',
     sources: ['native/kernels/sample/sample.cuda.cu'],

@@ -1,15 +1,15 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeRandomCheckpoint } from '../scripts/random-checkpoint.mjs'
 import { rootDir } from './shared.js'
+import { compileSnippets, snippetsOf } from './snippets.js'
 
 const run = promisify(execFile)
 const readme = readFileSync(join(rootDir, 'README.md'), 'utf8')
-const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+const snippets = snippetsOf(readme)
 const commands = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, text]) => text!.trim().split('\n'))
 
 /** A cache in which the model `org/name` lies. */
@@ -27,31 +27,7 @@ describe('the README', () => {
   let folder: string
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'kvasir-readme-'))
-    mkdirSync(join(folder, 'node_modules', '@types'), { recursive: true })
-    symlinkSync(rootDir, join(folder, 'node_modules', 'kvasir'))
-    symlinkSync(
-      join(rootDir, 'node_modules', '@types', 'node'),
-      join(folder, 'node_modules', '@types', 'node'),
-    )
-    symlinkSync(join(rootDir, 'models'), join(folder, 'models'))
-    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-    writeFileSync(
-      join(folder, 'tsconfig.json'),
-      JSON.stringify({
-        compilerOptions: {
-          target: 'es2022',
-          module: 'nodenext',
-          strict: true,
-          outDir: 'out',
-          rootDir: '.',
-          types: ['node'],
-        },
-        files: snippets.map((_, i) => `snippet-${i}.ts`),
-      }),
-    )
-    for (const [i, code] of snippets.entries()) writeFileSync(join(folder, `snippet-${i}.ts`), code)
-    await run(process.execPath, [join(rootDir, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', folder])
+    folder = await compileSnippets(snippets)
     makeOwnCheckpoint(join(folder, 'my-checkpoint'))
     makeHubCache(join(folder, 'hub'))
   })

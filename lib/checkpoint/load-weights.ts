@@ -61,9 +61,18 @@ function declare(store: WeightStore, value: Value): void {
     name: value.name,
     dtype: value.dtype,
     layout,
-    rows: value.interleaved ? 2 * Math.ceil(rows / 2 / group) * group : rows,
+    rows: value.stacked
+      ? value.stacked * stackedRows(rows / value.stacked)
+      : value.interleaved
+        ? 2 * Math.ceil(rows / 2 / group) * group
+        : rows,
     cols,
   })
+}
+
+/** What a matrix of so many rows takes in a stack: `stacked_rows` of native/types/tiles.h. */
+export function stackedRows(rows: number): number {
+  return Math.ceil(rows / 64) * 64
 }
 
 /** A vector is stored as a column. */
@@ -89,7 +98,8 @@ function partsOf(
       addend: tensor.addend,
       interleave: value.interleaved ? (i as 0 | 1) : undefined,
     }
-    rowOffset += rows
+    if (value.stacked) part.filledRows = stackedRows(rows)
+    rowOffset += part.filledRows ?? rows
     const share = tensor.rows ? tensor.rows.count / tensor.entry.shape[0]! : 1
     return { part, bytes: tensor.entry.bytes * share }
   })

@@ -24,6 +24,7 @@ export class MaskMaker {
   readonly #masks = new Map<Configuration, Mask>()
   readonly #views = new Map<Configuration, LocalView | null>()
   #sizeBytes = 0
+  #generation = 0
 
   constructor(machine: Machine, trie: TokenTrie) {
     this.#machine = machine
@@ -35,6 +36,7 @@ export class MaskMaker {
   }
 
   maskOf(configuration: Configuration): Mask {
+    if (this.#generation !== this.#machine.generation) this.#forget()
     const known = this.#masks.get(configuration)
     if (known !== undefined) {
       this.#masks.delete(configuration)
@@ -47,6 +49,14 @@ export class MaskMaker {
     const mask = new Mask(words)
     this.#remember(configuration, mask)
     return mask
+  }
+
+  /** What the machine has forgotten is never asked for again. */
+  #forget(): void {
+    this.#generation = this.#machine.generation
+    this.#masks.clear()
+    this.#views.clear()
+    this.#sizeBytes = 0
   }
 
   #remember(configuration: Configuration, mask: Mask): void {

@@ -10,7 +10,7 @@ export class Mask {
   }
 
   get sizeBytes(): number {
-    return (this.#words ?? this.#ids)!.byteLength
+    return (this.#words ?? this.#ids)!.byteLength + bytesPerMask
   }
 
   /** Whether there is no token at all. */
@@ -29,6 +29,9 @@ export class Mask {
     }
   }
 }
+
+/** Two objects and an entry of a map, about. */
+const bytesPerMask = 200
 
 /** The ids where they take less room than the bits, else null. */
 function fewIds(words: Int32Array): Int32Array | null {

@@ -1,5 +1,6 @@
 import type { ConstraintMatcher } from '../constraints/index.js'
 import { KvasirError, NumericError } from '../errors.js'
+import { encodeWithin } from '../tokenizer/index.js'
 import type { Drafter } from './drafter.js'
 import { drafterFor } from './drafter.js'
 import { seedWords } from './generate-options.js'
@@ -263,10 +264,10 @@ function advanceSeed([low, high]: [number, number], by: number): [number, number
   return by === 0 ? [low, high] : seedWords(((high >>> 0) * 2 ** 32 + (low >>> 0) + by) % 2 ** 53)
 }
 
-/** Text given as bytes to ids, as the tokenizer splits it. */
+/** Text given as bytes to ids, as the tokenizer splits it in the midst of another. */
 function textEncoder({ tokenizer }: Generation['context']): (bytes: Uint8Array) => number[] {
   return (bytes) => {
     if (!tokenizer) throw new KvasirError('ERR_INTERNAL', 'generate: a constraint without a tokenizer')
-    return tokenizer.encode(new TextDecoder().decode(bytes), { addSpecialTokens: false })
+    return encodeWithin(tokenizer, bytes)
   }
 }

@@ -1,12 +1,15 @@
+import { invalidValue } from '../errors.js'
+
 /**
  * The recorded program of a model: plain data, so that it can be posted to another thread.
  *
  * A step processes `N` tokens of `S` sequences, concatenated without padding. `R` rows have their logits computed,
- * and block tables are `W` blocks wide. These are the only free dimensions.
+ * and block tables are `W` blocks wide. `E` edits and `M` masks change what tokens are chosen from; both may be 0.
+ * These are the only free dimensions.
  */
 
 /** A number, or a dimension that is known only at each step. */
-export type Dim = number | 'N' | 'R' | 'S' | 'S+1' | 'W'
+export type Dim = number | 'N' | 'R' | 'R+1' | 'S' | 'S+1' | 'W' | 'E' | 'M'
 
 export type Shape = readonly Dim[]
 
@@ -50,6 +53,8 @@ export interface Value {
   layout?: WeightLayout
   /** For a weight with two parts of equal rows: groups of their rows alternate, as a gated `linear` wants them. */
   interleaved?: boolean
+  /** For a weight of equal parts: each is a matrix of its own, filled up to whole panels and tiles, as `experts` wants them. */
+  stacked?: number
   /** For a constant: its elements, row-major. */
   data?: Float32Array
 }
@@ -76,6 +81,9 @@ export interface Graph {
   results?: Record<string, ValueId>
 }
 
+/** A dimension of a step's table; `V/32`: a bit for each token of the vocabulary, 32 in a number. */
+type TableDim = Dim | 'V/32'
+
 /** The tables of a step, in the order a listing shows them. */
 export const stepInputs = {
   tokens: { shape: ['N'], dtype: 'i32' },
@@ -90,9 +98,31 @@ export const stepInputs = {
   minP: { shape: ['R'], dtype: 'f32' },
   seed: { shape: ['R', 2], dtype: 'i32' },
   counter: { shape: ['R'], dtype: 'i32' },
-} as const satisfies Record<string, { shape: Shape; dtype: DType }>
+  typicalP: { shape: ['R'], dtype: 'f32' },
+  forced: { shape: ['R'], dtype: 'i32' },
+  editStarts: { shape: ['R+1'], dtype: 'i32' },
+  editIds: { shape: ['E'], dtype: 'i32' },
+  editFactors: { shape: ['E'], dtype: 'f32' },
+  editOffsets: { shape: ['E'], dtype: 'f32' },
+  maskRows: { shape: ['R'], dtype: 'i32' },
+  masks: { shape: ['M', 'V/32'], dtype: 'i32' },
+  topCounts: { shape: ['R'], dtype: 'i32' },
+} as const satisfies Record<string, { shape: readonly TableDim[]; dtype: DType }>
 
 export type StepInputName = keyof typeof stepInputs
+
+/**
+ * The shape of one of the step's tables; that of `masks` depends on the vocabulary.
+ *
+ * @throws {RangeError} when the shape depends on a `vocabSize` that is not given
+ */
+export function tableShape(name: StepInputName, vocabSize?: number): Shape {
+  return stepInputs[name].shape.map((dim) => {
+    if (dim !== 'V/32') return dim
+    if (vocabSize === undefined) throw invalidValue(`graph: vocabSize of ${name}`, 'given', vocabSize)
+    return Math.ceil(vocabSize / 32)
+  })
+}
 
 /** Tokens that one block of the paged KV cache holds; the native side has the same constant and checks it. */
 export const blockTokens = 32

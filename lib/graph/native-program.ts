@@ -57,7 +57,9 @@ function checkWeights({ op, name, inputs, attributes }: Node, graph: Graph): voi
   for (const [input, id] of Object.entries(inputs)) {
     const { kind, layout, dtype, interleaved = false } = graph.values[id]!
     const where = `graph: ${op} of ${name}: ${input}`
-    if (op === 'linear' && input === 'weight') {
+    if (op === 'experts' && kind === 'weight') {
+      if (layout !== 'panels' && layout !== 'tiles') throw invalidValue(where, 'in panels or tiles', layout)
+    } else if (op === 'linear' && input === 'weight') {
       if (kind !== 'weight') throw invalidValue(where, 'a weight', kind)
       if (layout !== 'panels' && layout !== 'tiles') throw invalidValue(where, 'in panels or tiles', layout)
       if (interleaved !== attributes.gated)

@@ -46,6 +46,11 @@ export const opSet = {
   scale: { inputs: ['x'], outputs: ['y'], attributes: { factor: 'number' } },
   softcap: { inputs: ['x'], outputs: ['y'], attributes: { cap: 'number' } },
   softmax: { inputs: ['x'], outputs: ['y'], attributes: {} },
+  experts: {
+    inputs: ['x', 'logits', 'gate', 'up', 'down'],
+    outputs: ['y'],
+    attributes: { chosen: 'number', normalised: 'boolean', activation: kinds },
+  },
   'gather-rows': { inputs: ['x', 'rows'], outputs: ['y'], attributes: {} },
   // As recorded it takes k and v; lowered, a kv-append before it has put them into the cache.
   attention: {
@@ -73,10 +78,32 @@ export const opSet = {
       'interleaved?': 'boolean',
     },
   },
+  'adjust-logits': {
+    inputs: ['logits', 'editStarts', 'editIds', 'editFactors', 'editOffsets', 'maskRows', 'masks'],
+    outputs: ['adjusted'],
+    attributes: {},
+  },
+  // The three that may be absent come together.
   sample: {
-    inputs: ['logits', 'temperature', 'topK', 'topP', 'minP', 'seed', 'counter'],
+    inputs: [
+      'logits',
+      'adjusted?',
+      'temperature',
+      'topK',
+      'typicalP?',
+      'topP',
+      'minP',
+      'seed',
+      'counter',
+      'forced?',
+    ],
     outputs: ['ids', 'logprobs'],
     attributes: {},
+  },
+  'top-logits': {
+    inputs: ['logits', 'allowed', 'counts'],
+    outputs: ['topIds', 'topLogprobs'],
+    attributes: { most: 'number' },
   },
 } as const satisfies Record<string, OpSignature>
 

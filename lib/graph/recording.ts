@@ -1,5 +1,5 @@
 import type { Attribute, DType, Graph, Node, Shape, StepInputName, Value, ValueId } from './graph.js'
-import { stepInputs } from './graph.js'
+import { stepInputs, tableShape } from './graph.js'
 
 /** What an op asks a recording to add. */
 export interface NodeRequest {
@@ -52,12 +52,12 @@ export class Recording {
     return this.#paths.get(parameter)
   }
 
-  /** One of the step's tables. */
-  input(name: StepInputName): Value {
+  /** One of the step's tables; `vocabSize` is wanted for those whose shape depends on it. */
+  input(name: StepInputName, vocabSize?: number): Value {
     const known = this.#inputs.get(name)
     if (known) return known
-    const { shape, dtype } = stepInputs[name]
-    const value = this.#value({ kind: 'input', name, shape, dtype })
+    const shape = tableShape(name, vocabSize)
+    const value = this.#value({ kind: 'input', name, shape, dtype: stepInputs[name].dtype })
     this.#inputs.set(name, value)
     return value
   }
@@ -74,6 +74,23 @@ export class Recording {
       parts: [{ parameter: path, rows: shape[0] ?? 1 }],
     })
     this.#weights.set(path, value)
+    return value
+  }
+
+  /** Parameters of one shape, one below the other: a weight of as many matrices, each filled up where it is laid out. */
+  stackedWeight(paths: readonly string[], [rows = 1, ...rest]: readonly number[]): Value {
+    const name = stackName(paths)
+    const known = this.#weights.get(name)
+    if (known) return known
+    const value = this.#value({
+      kind: 'weight',
+      name,
+      shape: [paths.length * rows, ...rest],
+      dtype: 'f32',
+      parts: paths.map((parameter) => ({ parameter, rows })),
+      stacked: paths.length,
+    })
+    this.#weights.set(name, value)
     return value
   }
 
@@ -115,4 +132,10 @@ export class Recording {
     this.graph.values.push(added)
     return added
   }
+}
+
+/** `mlp.experts.0.up_proj.weight` to `mlp.experts.7.up_proj.weight` -> `mlp.experts.0-7.up_proj.weight` */
+function stackName(paths: readonly string[]): string {
+  const [first, last] = [paths[0]!.split('.'), paths.at(-1)!.split('.')]
+  return first.map((part, i) => (part === last[i] ? part : `${part}-${last[i]}`)).join('.')
 }

@@ -1,6 +1,6 @@
 import { invalidValue } from '../errors.js'
 import type { Attribute, Graph, Node, Value, ValueId } from './graph.js'
-import { formatShape, sameShape, stepInputs } from './graph.js'
+import { formatShape, stepInputs } from './graph.js'
 import type { AttributeKind } from './op-set.js'
 import { signatureOf } from './op-set.js'
 
@@ -35,8 +35,11 @@ function checkValue(value: Value): void {
 function checkInput({ name, shape, dtype }: Value, where: string): void {
   const known = Object.hasOwn(stepInputs, name) ? stepInputs[name as keyof typeof stepInputs] : undefined
   if (!known) throw invalidValue(where, `one of ${Object.keys(stepInputs).join(', ')}`, name)
-  if (!sameShape(shape, known.shape) || dtype !== known.dtype) {
-    throw invalidValue(where, `${formatShape(known.shape)} ${known.dtype}`, `${formatShape(shape)} ${dtype}`)
+  const fits =
+    shape.length === known.shape.length &&
+    known.shape.every((dim, i) => (dim === 'V/32' ? typeof shape[i] === 'number' : dim === shape[i]))
+  if (!fits || dtype !== known.dtype) {
+    throw invalidValue(where, `(${known.shape.join(', ')}) ${known.dtype}`, `${formatShape(shape)} ${dtype}`)
   }
 }
 
@@ -46,6 +49,9 @@ function checkWeight(value: Value, where: string): void {
   const rows = (value.parts ?? []).map((part) => part.rows)
   const total = rows.reduce((sum, count) => sum + count, 0)
   if (total !== value.shape[0]) throw invalidValue(`${where}: parts`, `${value.shape[0]} rows`, total)
+  if (value.stacked !== undefined && (rows.length !== value.stacked || new Set(rows).size !== 1)) {
+    throw invalidValue(`${where}: parts`, `${value.stacked} of equal rows, to be stacked`, rows.join(', '))
+  }
   if (value.interleaved && (rows.length !== 2 || rows[0] !== rows[1])) {
     throw invalidValue(`${where}: parts`, 'two of equal rows, to be interleaved', rows.join(', '))
   }

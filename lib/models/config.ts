@@ -18,6 +18,7 @@ export const limits = {
   width: 2 ** 20,
   heads: 2 ** 14,
   headSize: 256, // of the attention kernels
+  experts: 1024, // of theirs
 } as const
 
 /**

@@ -2,6 +2,11 @@ import type { Mask } from '../nn/index.js'
 import { causal, slidingWindow } from '../nn/index.js'
 import { malformed, oneOf } from './config.js'
 
+/** What sees a window; null is all positions. */
+export function maskOf(window: number | null): Mask {
+  return window === null ? causal : slidingWindow(window)
+}
+
 const layerTypes = { full_attention: true, sliding_attention: true }
 
 /**
@@ -22,6 +27,6 @@ export function readLayerMasks(
   return Array.from({ length: layers }, (_, layer) => {
     const type = types && oneOf(layerTypes)(types[layer], `layer_types[${layer}]`)
     const isSliding = type ? type === 'sliding_attention' : slides(layer)
-    return isSliding && window !== null ? slidingWindow(window) : causal
+    return maskOf(isSliding ? window : null)
   })
 }

@@ -25,6 +25,8 @@ export interface LlamaDefaults {
   rms_norm_eps: number
   rope_theta: number
   tie_word_embeddings: boolean
+  /** As in ModelOptions. */
+  contextLength?: number
 }
 
 /** Those of Hugging Face's LlamaConfig. */
@@ -76,6 +78,7 @@ export function readLlamaConfig(json: Record<string, unknown>, own: Partial<Llam
     maxPositions: config.max_position_embeddings,
     headSize: sizes.head_dim,
     theta: defaults.rope_theta,
+    contextLength: defaults.contextLength,
   })
   return { ...config, ...sizes, rope }
 }

@@ -29,7 +29,7 @@ export interface Layer extends Module<unknown> {
  * Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783
  */
 export class Llama<Config extends LlamaConfig = LlamaConfig> extends CausalLM<Config> {
-  static override readConfig: (json: Record<string, unknown>) => LlamaConfig = readLlamaConfig
+  static override readConfig: (json: Record<string, unknown>) => LlamaConfig = (json) => readLlamaConfig(json)
 
   static override checkpoint: CheckpointLayout = {
     prefixes: ['', 'model.'],
@@ -59,14 +59,17 @@ export class Llama<Config extends LlamaConfig = LlamaConfig> extends CausalLM<Co
   }
 }
 
-/** `attention` holds what differs from LLaMA's. */
-export type LlamaLayerConfig = LlamaConfig & { attention?: Partial<AttentionConfig> }
+/** `attention` holds what differs from LLaMA's, `feedForward` what takes the place of its feed-forward part. */
+export type LlamaLayerConfig = LlamaConfig & {
+  attention?: Partial<AttentionConfig>
+  feedForward?: Module<unknown> & { forward(x: Tensor): Tensor }
+}
 
 export class LlamaLayer extends Module<LlamaLayerConfig> {
   input_layernorm = new RMSNorm(this.config.hidden_size, { epsilon: this.config.rms_norm_eps })
   self_attn = new Attention(attentionOf(this.config))
   post_attention_layernorm = new RMSNorm(this.config.hidden_size, { epsilon: this.config.rms_norm_eps })
-  mlp = feedForwardOf(this.config)
+  mlp = this.config.feedForward ?? feedForwardOf(this.config)
 
   forward(x: Tensor, step: Step): Tensor {
     x = x.add(this.self_attn.forward(this.input_layernorm.forward(x), step))

@@ -1,5 +1,5 @@
-import { causal, slidingWindow } from '../nn/index.js'
 import { integer, limits, orNull } from './config.js'
+import { maskOf } from './layer-masks.js'
 import { Llama, LlamaLayer } from './llama.js'
 import { readLlamaConfig } from './llama-config.js'
 
@@ -10,11 +10,7 @@ export class Mistral extends Llama<MistralConfig> {
   static override readConfig = readMistralConfig
 
   protected override layer() {
-    const { sliding_window: window } = this.config
-    return new LlamaLayer({
-      ...this.config,
-      attention: { mask: window === null ? causal : slidingWindow(window) },
-    })
+    return new LlamaLayer({ ...this.config, attention: { mask: this.config.mask } })
   }
 }
 
@@ -27,6 +23,6 @@ function readMistralConfig(json: Record<string, unknown>) {
   }
   return {
     ...readLlamaConfig({ ...json, attention_bias: false, mlp_bias: false }, defaults),
-    sliding_window: orNull(json, 'sliding_window', integer(limits.positions, 4096)),
+    mask: maskOf(orNull(json, 'sliding_window', integer(limits.positions, 4096))),
   }
 }

@@ -1,4 +1,5 @@
 import { CheckpointError, invalidType, invalidValue } from '../errors.js'
+import type { ModelOptions } from '../nn/index.js'
 import { CausalLM } from '../nn/index.js'
 import { Bloom } from './bloom.js'
 import { malformed, unsupported } from './config.js'
@@ -12,18 +13,20 @@ import { GPT2 } from './gpt2.js'
 import { GPTJ } from './gptj.js'
 import { Llama } from './llama.js'
 import { Mistral } from './mistral.js'
+import { Mixtral } from './mixtral.js'
 import { Olmo2 } from './olmo2.js'
 import { OPT } from './opt.js'
 import { Phi3 } from './phi3.js'
 import { Qwen2 } from './qwen2.js'
 import { Qwen3 } from './qwen3.js'
+import { Qwen3Moe } from './qwen3-moe.js'
 import { SmolLM3 } from './smollm3.js'
 
 /** A class of models, made from what its `readConfig` gives. */
 export interface ModelClass {
   // biome-ignore lint/suspicious/noExplicitAny: a class with its own config must fit, and parameters are contravariant
   new (config: any): CausalLM<unknown>
-  readConfig(json: Record<string, unknown>): unknown
+  readConfig(json: Record<string, unknown>, options?: ModelOptions): unknown
 }
 
 /** A row a family: the `model_type` of its config.json, and its class. */
@@ -40,11 +43,13 @@ const families = new Map<string, ModelClass>([
   ['kvasir_decoder', Decoder],
   ['llama', Llama],
   ['mistral', Mistral],
+  ['mixtral', Mixtral],
   ['olmo2', Olmo2],
   ['opt', OPT],
   ['phi3', Phi3],
   ['qwen2', Qwen2],
   ['qwen3', Qwen3],
+  ['qwen3_moe', Qwen3Moe],
   ['smollm3', SmolLM3],
 ])
 
@@ -76,7 +81,7 @@ export function registerModel(modelType: string, Model: ModelClass): void {
  * @param json what the file holds, parsed
  * @throws {CheckpointError} when its `model_type` is not known, or a field is malformed or not supported
  */
-export function modelFor(json: unknown): CausalLM<unknown> {
+export function modelFor(json: unknown, options: ModelOptions = {}): CausalLM<unknown> {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new CheckpointError('ERR_FILE_FORMAT', 'config.json: its content must be an object', {
       file: 'config.json',
@@ -89,7 +94,7 @@ export function modelFor(json: unknown): CausalLM<unknown> {
   if (!Model) throw unsupported('model_type', known, modelType, `; ${ownClassHint(modelType)}`)
   if (config.quantization_config != null)
     throw unsupported('quantization_config', 'absent', config.quantization_config)
-  return new Model(Model.readConfig(config))
+  return new Model(Model.readConfig(config, options))
 }
 
 function ownClassHint(modelType: string): string {

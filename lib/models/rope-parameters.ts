@@ -26,12 +26,16 @@ interface Source {
   originalMaxPositions: number
   /** Channels of a head that rotate. */
   rotated: number
+  /** The most positions of a sequence. */
+  contextLength: number
 }
 
 /** What the parameters are read beside. */
 export interface RopeReading {
   maxPositions: number
   headSize: number
+  /** The most positions of a sequence, where that is fewer. */
+  contextLength?: number
   /** Base of the frequencies where the file names none; 10000 by default. */
   theta?: number
   /** Share of a head's channels that rotate where the file names none; 1 by default. */
@@ -77,7 +81,15 @@ export function readRopeParameters(json: Json, options: RopeReading): RotaryOpti
     { ...parameters, ...json },
     original,
   )
-  const source = { parameters, parent: `${name}.`, maxPositions, originalMaxPositions, rotated }
+  const { contextLength = maxPositions } = options
+  const source = {
+    parameters,
+    parent: `${name}.`,
+    maxPositions,
+    originalMaxPositions,
+    rotated,
+    contextLength,
+  }
   const scaling =
     json.rope_frequency_divisors == null ? scalings[type]!(source) : readDivisors(json, rotated / 2)
   return { theta, scaling, partial }
@@ -136,20 +148,15 @@ function readYarn({ parameters, parent, maxPositions, originalMaxPositions }: So
   })
 }
 
-function readLongRope({
-  parameters,
-  parent,
-  maxPositions,
-  originalMaxPositions,
-  rotated,
-}: Source): RopeScaling {
+function readLongRope(source: Source): RopeScaling {
+  const { parameters, parent, maxPositions, originalMaxPositions, rotated, contextLength } = source
   const fields = { factor: number(maxPositions / originalMaxPositions), attention_factor: number(null) }
   const { factor, attention_factor } = readFields(parameters, fields, parent)
   const factors = (name: string) => readFactors(parameters[name], rotated / 2, parent + name)
   return longRopeScaling({
     shortFactors: factors('short_factor'),
     longFactors: factors('long_factor'),
-    isLong: maxPositions > originalMaxPositions,
+    isLong: Math.min(contextLength, maxPositions) > originalMaxPositions,
     attentionFactor: attention_factor ?? longRopeMagnitude(factor, originalMaxPositions),
   })
 }

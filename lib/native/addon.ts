@@ -110,6 +110,8 @@ export interface LoadPart {
   pairedRows?: number
   /** Which of the tensor's rows, in runs of `run` that begin `stride` rows apart; all of them where it is not set. */
   rows?: { first: number; count: number; run: number; stride: number }
+  /** How many rows are filled, those after the tensor's with zeros; as many as it has where it is not set. */
+  filledRows?: number
   /** Added to every number; only of f32 in rows. */
   addend?: number
   /** Set for interleaved projections: 0 fills the gate's rows, 1 the up projection's. */
@@ -133,7 +135,10 @@ export interface WeightStore {
 
 export interface KvCache {
   readonly bytes: number
-  /** Copies whole blocks of every layer: pairs of (from, to), `to` being another one. */
+  /**
+   * Copies whole blocks of every layer, pair by pair: (from, to), `to` being another block. After the steps that were
+   * run, before those that will be.
+   */
   copyBlocks(pairs: Int32Array): void
   dispose(): void
 }
@@ -151,7 +156,7 @@ export interface StepLimits {
 export interface Program {
   /**
    * Runs one step on the calling thread and the backend's. Returns false when `abort[0]` became nonzero on the way;
-   * outputs are then unchanged.
+   * outputs are then unchanged. A row of logits without a token that could be chosen has id -1 and logprob NaN.
    */
   run(
     inputs: Record<string, Int32Array | Float32Array>,
@@ -161,7 +166,8 @@ export interface Program {
   /**
    * Runs up to `count` steps of a program that samples, each with the tokens that the one before it sampled; `inputs`
    * has one token a sequence. `ids` and `logprobs` take (count, S). Returns the number of steps that ran before
-   * `abort[0]` became nonzero.
+   * `abort[0]` became nonzero, or up to the first in which a row has no token (id -1): what follows it in `ids` means
+   * nothing.
    */
   runAhead(
     inputs: Record<string, Int32Array | Float32Array>,

@@ -32,6 +32,12 @@ export interface FusedTensor {
   readonly times?: number
 }
 
+/** What a model is made for, beside what its config.json says. */
+export interface ModelOptions {
+  /** The most positions that a sequence will have, where that is fewer than the model could take. */
+  contextLength?: number
+}
+
 /**
  * A decoder-only language model: token ids in, logits of the next token out.
  *
@@ -55,7 +61,7 @@ export abstract class CausalLM<Config = object> extends Module<Config> {
   static readonly checkpoint: CheckpointLayout = { prefixes: [''], transposed: [], ignored: [] }
 
   /** Checks what a config.json holds and fills in defaults. Without an own one, a class gets it as it is. */
-  static readConfig(json: Record<string, unknown>): unknown {
+  static readConfig(json: Record<string, unknown>, _options?: ModelOptions): unknown {
     return json
   }
 

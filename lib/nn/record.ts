@@ -93,7 +93,7 @@ function checkLogits(logits: Tensor): void {
 }
 
 function checkAllUsed(graph: Graph, paths: string[]): void {
-  const used = new Set(graph.values.filter(({ kind }) => kind === 'weight').map(({ name }) => name))
+  const used = new Set(graph.values.flatMap(({ parts = [] }) => parts.map(({ parameter }) => parameter)))
   const unused = paths.filter((path) => !used.has(path))
   if (unused.length === 0) return
   const others = unused.length === 1 ? '' : ` (nor have ${unused.length - 1} others)`

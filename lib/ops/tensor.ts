@@ -35,9 +35,9 @@ export class Tensor {
     this.value = value
   }
 
-  /** One of the step's tables. */
-  static input(recording: Recording, name: StepInputName): Tensor {
-    return new Tensor(recording, recording.input(name))
+  /** One of the step's tables; `vocabSize` is wanted for those whose shape depends on it. */
+  static input(recording: Recording, name: StepInputName, vocabSize?: number): Tensor {
+    return new Tensor(recording, recording.input(name, vocabSize))
   }
 
   get shape(): Shape {
@@ -51,6 +51,12 @@ export class Tensor {
   /** The sum of two tensors of one shape. */
   add(other: Tensor): Tensor {
     return add(this, other)
+  }
+
+  /** Matrices of one shape as a weight, one below the other. For ops. */
+  stack(matrices: readonly Parameter[]): Tensor {
+    const paths = matrices.map((matrix, i) => this.#pathOf(`stack: matrix ${i}`, matrix))
+    return new Tensor(this.recording, this.recording.stackedWeight(paths, matrices[0]!.shape))
   }
 
   /** Adds a node to this tensor's recording and returns its outputs. For ops. */
@@ -76,8 +82,12 @@ export class Tensor {
       if (input.recording === this.recording) return input.value
       throw new KvasirError('ERR_INVALID_ARG_VALUE', `${where} must be of this recording, got one of another`)
     }
-    const path = this.recording.pathOf(input)
-    if (path !== undefined) return this.recording.weight(path, input.shape)
+    return this.recording.weight(this.#pathOf(where, input), input.shape)
+  }
+
+  #pathOf(where: string, parameter: Parameter): string {
+    const path = this.recording.pathOf(parameter)
+    if (path !== undefined) return path
     throw new KvasirError(
       'ERR_INVALID_ARG_VALUE',
       `${where} must be a parameter that the model's fields lead to, got one made elsewhere`,

@@ -9,8 +9,10 @@ namespace kvasir::KVASIR_ISA {
 
 ActivateKernel activation;
 AddKernel add;
+AdjustLogitsKernel adjust_logits;
 AttentionKernel attention;
 EmbeddingKernel embedding;
+ExpertsKernel experts;
 GatherRowsKernel gather_rows;
 KvAppendKernel kv_append;
 LayerNormKernel layer_norm;
@@ -24,14 +26,17 @@ SampleKernel sample;
 ScaleKernel scale;
 SoftcapKernel softcap;
 SoftmaxKernel softmax;
+TopLogitsKernel top_logits;
 
 extern const CpuKernels kCpuKernels;
 const CpuKernels kCpuKernels = {
     KVASIR_STRING(KVASIR_ISA),
     activation,
     add,
+    adjust_logits,
     attention,
     embedding,
+    experts,
     gather_rows,
     kv_append,
     layer_norm,
@@ -45,6 +50,7 @@ const CpuKernels kCpuKernels = {
     scale,
     softcap,
     softmax,
+    top_logits,
 };
 
 }  // namespace kvasir::KVASIR_ISA

@@ -5,8 +5,10 @@
 #include "device/cpu/probe.h"
 #include "kernels/activation/activation.h"
 #include "kernels/add/add.h"
+#include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -18,6 +20,7 @@
 #include "kernels/scale/scale.h"
 #include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/top-logits/top-logits.h"
 
 namespace kvasir {
 
@@ -26,8 +29,10 @@ struct CpuKernels {
   const char* isa;
   ActivateKernel& activation;
   AddKernel& add;
+  AdjustLogitsKernel& adjust_logits;
   AttentionKernel& attention;
   EmbeddingKernel& embedding;
+  ExpertsKernel& experts;
   GatherRowsKernel& gather_rows;
   KvAppendKernel& kv_append;
   LayerNormKernel& layer_norm;
@@ -41,6 +46,7 @@ struct CpuKernels {
   ScaleKernel& scale;
   SoftcapKernel& softcap;
   SoftmaxKernel& softmax;
+  TopLogitsKernel& top_logits;
 };
 
 }  // namespace kvasir

@@ -100,10 +100,15 @@ const OpRow kOps[] = {
     {"activation",
      [](const Binding& b) { return make_step(b, b.kernels.activation, activation_parameters(b.node)); }},
     {"add", [](const Binding& b) { return make_step(b, b.kernels.add, add_parameters(b.node)); }},
+    {"adjust-logits",
+     [](const Binding& b) {
+       return make_step(b, b.kernels.adjust_logits, adjust_logits_parameters(b.node));
+     }},
     {"attention",
      [](const Binding& b) { return make_step(b, b.kernels.attention, attention_parameters(b.node)); }},
     {"embedding",
      [](const Binding& b) { return make_step(b, b.kernels.embedding, embedding_parameters(b.node)); }},
+    {"experts", [](const Binding& b) { return make_step(b, b.kernels.experts, experts_parameters(b.node)); }},
     {"gather-rows",
      [](const Binding& b) { return make_step(b, b.kernels.gather_rows, gather_rows_parameters(b.node)); }},
     {"kv-append",
@@ -120,6 +125,8 @@ const OpRow kOps[] = {
     {"scale", [](const Binding& b) { return make_step(b, b.kernels.scale, scale_parameters(b.node)); }},
     {"softcap", [](const Binding& b) { return make_step(b, b.kernels.softcap, softcap_parameters(b.node)); }},
     {"softmax", [](const Binding& b) { return make_step(b, b.kernels.softmax, softmax_parameters(b.node)); }},
+    {"top-logits",
+     [](const Binding& b) { return make_step(b, b.kernels.top_logits, top_logits_parameters(b.node)); }},
 };
 
 }  // namespace
@@ -194,6 +201,10 @@ void CpuBackend::write(std::byte* to, const void* from, int64_t bytes) {
   std::memcpy(to, from, static_cast<size_t>(bytes));
 }
 
+void CpuBackend::copy(std::byte* to, const std::byte* from, int64_t bytes) {
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+}
+
 namespace {
 
 // Whether a linear layer packs a single row, too.
@@ -207,7 +218,14 @@ int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits, int num_
     return linear_scratch_bytes(rounds_operand(node), largest(node.input("x").shape[0], limits),
                                 node.input_cols("x"));
   if (op == "attention") return kAttentionScratchBytesPerThread * num_threads;
+  if (op == "experts") {
+    const int64_t N = largest(node.input("x").shape[0], limits);
+    const int64_t C = node.input_cols("x"), F = node.input_cols("down");
+    return experts_scratch_bytes(N, C, node.input_cols("logits"), F, node.integer("chosen", 1, kMaxExperts)) +
+           std::max(linear_scratch_bytes(true, N, C), linear_scratch_bytes(true, N, F));
+  }
   if (op == "sample") return sample_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
+  if (op == "top-logits") return top_logits_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
   return 0;
 }
 

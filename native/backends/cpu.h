@@ -32,6 +32,7 @@ class CpuBackend : public Backend {
   void release(std::byte* memory, int64_t bytes) override;
   void read(void* to, const std::byte* from, int64_t bytes) override;
   void write(std::byte* to, const void* from, int64_t bytes) override;
+  void copy(std::byte* to, const std::byte* from, int64_t bytes) override;
   std::shared_ptr<WeightMemory> weight_memory() override { return weight_memory_; }
   int64_t work_bytes(const ProgramDescription& program, const StepLimits& limits) const override;
   std::unique_ptr<BoundProgram> bind(const std::vector<std::unique_ptr<BoundNode>>& nodes,

@@ -187,4 +187,8 @@ void Device::write(std::byte* to, const void* from, int64_t bytes) {
   }
 }
 
+void Device::copy(std::byte* to, const std::byte* from, int64_t bytes) {
+  check(module_, module_.copy_on_device(stream_, to, from, bytes));
+}
+
 }  // namespace kvasir::cuda

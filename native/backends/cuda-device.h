@@ -69,6 +69,8 @@ class Device {
   void synchronize();
   void read(void* to, const std::byte* from, int64_t bytes);
   void write(std::byte* to, const void* from, int64_t bytes);
+  // Within the device's memory, in the stream's order.
+  void copy(std::byte* to, const std::byte* from, int64_t bytes);
 
  private:
   void close() noexcept;

@@ -4,8 +4,10 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/add/add.h"
+#include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -18,6 +20,7 @@
 #include "kernels/scale/scale.h"
 #include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/top-logits/top-logits.h"
 
 namespace kvasir::cuda {
 
@@ -28,9 +31,11 @@ using Entry = int (*)(const Params&..., Execution&) noexcept;
 struct Kernels {
   Entry<Activate> activation;
   Entry<Add> add;
+  Entry<AdjustLogits> adjust_logits;
   Entry<Advance> advance;
   Entry<Attention> attention;
   Entry<Embedding> embedding;
+  Entry<Experts> experts;
   Entry<GatherRows> gather_rows;
   Entry<KvAppend> kv_append;
   Entry<LayerNorm> layer_norm;
@@ -44,6 +49,7 @@ struct Kernels {
   Entry<Scale> scale;
   Entry<Softcap> softcap;
   Entry<Softmax> softmax;
+  Entry<TopLogits> top_logits;
 };
 
 }  // namespace kvasir::cuda

@@ -12,9 +12,11 @@ namespace kvasir::cuda {
 
 ActivateCudaKernel activation;
 AddCudaKernel add;
+AdjustLogitsCudaKernel adjust_logits;
 AdvanceCudaKernel advance;
 AttentionCudaKernel attention;
 EmbeddingCudaKernel embedding;
+ExpertsCudaKernel experts;
 GatherRowsCudaKernel gather_rows;
 KvAppendCudaKernel kv_append;
 LayerNormCudaKernel layer_norm;
@@ -28,6 +30,7 @@ SampleCudaKernel sample;
 ScaleCudaKernel scale;
 SoftcapCudaKernel softcap;
 SoftmaxCudaKernel softmax;
+TopLogitsCudaKernel top_logits;
 
 namespace {
 
@@ -104,6 +107,7 @@ const Module kModule = {
     [](Stream* stream) noexcept { delete stream; },
     call<&Stream::copy_to_device, Stream>,
     call<&Stream::copy_to_host, Stream>,
+    call<&Stream::copy_on_device, Stream>,
     call<&Stream::copy_pieces_to_device, Stream>,
     call<&Stream::fill, Stream>,
     call<&Stream::synchronize, Stream>,
@@ -122,9 +126,11 @@ const Module kModule = {
     {
         enter<activation, Activate>,
         enter<add, Add>,
+        enter<adjust_logits, AdjustLogits>,
         enter<advance, Advance>,
         enter<attention, Attention>,
         enter<embedding, Embedding>,
+        enter<experts, Experts>,
         enter<gather_rows, GatherRows>,
         enter<kv_append, KvAppend>,
         enter<layer_norm, LayerNorm>,
@@ -138,6 +144,7 @@ const Module kModule = {
         enter<scale, Scale>,
         enter<softcap, Softcap>,
         enter<softmax, Softmax>,
+        enter<top_logits, TopLogits>,
     },
 };
 

@@ -32,6 +32,7 @@ struct Module {
   void (*destroy_stream)(Stream* stream) noexcept;
   int (*copy_to_device)(Stream* stream, std::byte* to, const std::byte* from, int64_t bytes) noexcept;
   int (*copy_to_host)(Stream* stream, std::byte* to, const std::byte* from, int64_t bytes) noexcept;
+  int (*copy_on_device)(Stream* stream, std::byte* to, const std::byte* from, int64_t bytes) noexcept;
   int (*copy_pieces_to_device)(Stream* stream, std::byte* to, int64_t to_pitch, const std::byte* from,
                                int64_t from_pitch, int64_t width, int64_t height) noexcept;
   int (*fill)(Stream* stream, std::byte* to, uint8_t byte, int64_t bytes) noexcept;

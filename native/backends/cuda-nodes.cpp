@@ -31,8 +31,10 @@ Launch bind(const Module& module, const BoundNode& node) {
 const OpRow kOps[] = {
     {"activation", bind<&Kernels::activation, activation_parameters>},
     {"add", bind<&Kernels::add, add_parameters>},
+    {"adjust-logits", bind<&Kernels::adjust_logits, adjust_logits_parameters>},
     {"attention", bind<&Kernels::attention, attention_parameters>},
     {"embedding", bind<&Kernels::embedding, embedding_parameters>},
+    {"experts", bind<&Kernels::experts, experts_parameters>},
     {"gather-rows", bind<&Kernels::gather_rows, gather_rows_parameters>},
     {"kv-append", bind<&Kernels::kv_append, kv_append_parameters>},
     {"layer-norm", bind<&Kernels::layer_norm, layer_norm_parameters>},
@@ -44,6 +46,7 @@ const OpRow kOps[] = {
     {"scale", bind<&Kernels::scale, scale_parameters>},
     {"softcap", bind<&Kernels::softcap, softcap_parameters>},
     {"softmax", bind<&Kernels::softmax, softmax_parameters>},
+    {"top-logits", bind<&Kernels::top_logits, top_logits_parameters>},
 };
 
 Launch bind_node(const Module& module, const BoundNode& node) {
@@ -62,7 +65,12 @@ int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits) {
     return attention_cuda_scratch_bytes(limits.max_tokens, limits.max_sequences, limits.max_blocks,
                                         node.integer("heads", 1, 4096), node.integer("kvHeads", 1, 4096),
                                         node.integer("headSize", 1, 256));
-  if (op == "sample") return sample_cuda_scratch_bytes(limits.max_rows, node.input_cols("logits"));
+  if (op == "experts")
+    return experts_cuda_scratch_bytes(largest(node.input("x").shape[0], limits), node.input_cols("down"),
+                                      node.integer("chosen", 1, kMaxExperts));
+  if (op == "sample")
+    return sample_cuda_scratch_bytes(limits.max_rows, node.input_cols("logits"), node.has_input("adjusted"));
+  if (op == "top-logits") return top_logits_cuda_scratch_bytes(limits.max_rows, node.input_cols("logits"));
   return 0;
 }
 

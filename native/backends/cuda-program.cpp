@@ -22,10 +22,23 @@ int64_t rounded_batch(int64_t S) {
   return rounded;
 }
 
-int64_t rounded_blocks(int64_t W) {
-  int64_t rounded = 8;
-  while (rounded < W) rounded *= 2;
+int64_t rounded_up_from(int64_t least, int64_t size) {
+  int64_t rounded = least;
+  while (rounded < size) rounded *= 2;
   return rounded;
+}
+
+// A table that steps may do without.
+int64_t rounded_table(int64_t least, int64_t size, int64_t most) {
+  return size == 0 ? 0 : std::max(size, std::min(rounded_up_from(least, size), most));
+}
+
+// What rows that only fill up a step have in a table: no tokens and no edits after the last ones, no mask, no forced
+// token; zeros elsewhere.
+enum class Filling { kZero, kLast, kNone };
+Filling filling_of(const std::string& table) {
+  if (table == "queryStarts" || table == "editStarts") return Filling::kLast;
+  return table == "maskRows" || table == "forced" ? Filling::kNone : Filling::kZero;
 }
 
 int64_t tables_bytes(const ProgramDescription& program, const StepLimits& limits) {
@@ -129,8 +142,10 @@ StepState CudaProgram::rounded_up(const StepState& step) const {
   for (Symbol symbol : {Symbol::kN, Symbol::kR, Symbol::kS})
     if (step.of(symbol) > 0) sizes.of(symbol) = S;
   sizes.of(Symbol::kS1) = S + 1;
-  const int64_t W = step.of(Symbol::kW);
-  if (W > 0) sizes.of(Symbol::kW) = std::max(W, std::min(rounded_blocks(W), limits_.max_blocks));
+  sizes.of(Symbol::kR1) = S + 1;
+  sizes.of(Symbol::kW) = rounded_table(8, step.of(Symbol::kW), limits_.max_blocks);
+  sizes.of(Symbol::kE) = rounded_table(64, step.of(Symbol::kE), limits_.max_edits);
+  sizes.of(Symbol::kM) = rounded_table(1, step.of(Symbol::kM), limits_.max_masks);
   return sizes;
 }
 
@@ -148,8 +163,7 @@ StepState CudaProgram::place_inputs(const StepState& sizes) const {
   return placed;
 }
 
-// All of the step's tables in one copy. Rows and columns that the step does not have are zeros, but for the query
-// starts: there are no tokens after the last one.
+// All of the step's tables in one copy. Columns that the step does not have are zeros.
 void CudaProgram::copy_inputs(const StepState& step, const StepState& on_device) {
   std::byte* end = inputs_staged_;
   for (const Input& input : inputs_) {
@@ -162,12 +176,13 @@ void CudaProgram::copy_inputs(const StepState& step, const StepState& on_device)
     const int64_t cols = table ? step.size(input.shape[1]) : 1;
     const int64_t all_cols = table ? on_device.size(input.shape[1]) : 1;
     std::memset(to, 0, static_cast<size_t>(all_rows * all_cols * kEntryBytes));
-    for (int64_t row = 0; row < (cols == all_cols ? 1 : rows); row++)
+    const bool whole = cols == all_cols && rows > 0;
+    for (int64_t row = 0; row < (whole ? 1 : rows); row++)
       std::memcpy(to + row * all_cols * kEntryBytes, from + row * cols,
-                  static_cast<size_t>((cols == all_cols ? rows * cols : cols) * kEntryBytes));
-    if (input.name == "queryStarts")
-      for (int64_t row = rows; row < all_rows; row++)
-        std::memcpy(to + row * kEntryBytes, from + rows - 1, kEntryBytes);
+                  static_cast<size_t>((whole ? rows * cols : cols) * kEntryBytes));
+    if (const Filling filling = filling_of(input.name); filling != Filling::kZero && cols == 1)
+      std::fill(reinterpret_cast<int32_t*>(to) + rows, reinterpret_cast<int32_t*>(to) + all_rows,
+                filling == Filling::kLast ? from[rows - 1] : -1);
     end = to + all_rows * all_cols * kEntryBytes;
   }
   if (end == inputs_staged_) return;
@@ -185,7 +200,8 @@ bool CudaProgram::launch_nodes(const StepState& on_device) {
 }
 
 const CapturedGraph& CudaProgram::graph_of(const StepState& on_device) {
-  const std::pair<int64_t, int64_t> key{on_device.of(Symbol::kN), on_device.of(Symbol::kW)};
+  const GraphKey key{on_device.of(Symbol::kN), on_device.of(Symbol::kW), on_device.of(Symbol::kE),
+                     on_device.of(Symbol::kM)};
   auto found = graphs_.find(key);
   if (found != graphs_.end()) return found->second;
   StepState step = on_device;

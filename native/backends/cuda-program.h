@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,7 +14,7 @@ namespace kvasir::cuda {
 
 // A program on a device. A step's tables are copied to the device in one piece, its kernels are launched one after
 // another, and nothing waits for them but the end of the step. Steps in which every sequence has one token are
-// captured as graphs, one for each size of the batch and of the block tables, both rounded up: what varies lies in
+// captured as graphs, one for each size of the batch, of the block tables, edits and masks, all rounded up: what varies lies in
 // the device's memory, so a graph never changes. What a step has less than its graph is filled up with sequences
 // that have no tokens.
 class CudaProgram : public BoundProgram {
@@ -36,6 +37,9 @@ class CudaProgram : public BoundProgram {
     std::string name;
     std::vector<Dim> shape;
   };
+
+  // The rounded sizes that a graph was captured for: sequences, blocks, edits and masks.
+  using GraphKey = std::array<int64_t, 4>;
 
   void find_inputs(const ProgramDescription& program);
   void reserve();
@@ -62,7 +66,7 @@ class CudaProgram : public BoundProgram {
   std::byte* inputs_on_device_ = nullptr;
   std::byte* inputs_staged_ = nullptr;  // page-locked, as is what follows
   std::byte* landing_ = nullptr;
-  std::map<std::pair<int64_t, int64_t>, CapturedGraph> graphs_;  // by sequences and blocks
+  std::map<GraphKey, CapturedGraph> graphs_;
 };
 
 }  // namespace kvasir::cuda

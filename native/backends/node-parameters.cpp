@@ -210,6 +210,22 @@ Parameters<Softmax> softmax_parameters(const BoundNode& node) {
   return {p, [rows = x.rows](Softmax& q, const StepState& s) { q.N = s.size(rows); }};
 }
 
+Parameters<Experts> experts_parameters(const BoundNode& node) {
+  MatrixRef x = node.matrix_in("x"), logits = node.matrix_in("logits"), y = node.matrix_out("y");
+  StoredRef gate = node.stored("gate"), up = node.stored("up"), down = node.stored("down");
+  Experts p{};
+  p.x = x.data, p.logits = logits.data, p.y = y.data;
+  p.gate = gate.data, p.up = up.data, p.down = down.data;
+  p.C = x.cols, p.E = logits.cols, p.F = down.cols;
+  p.k = node.integer("chosen", 1, kMaxExperts);
+  p.x_stride = x.stride, p.logits_stride = logits.stride, p.y_stride = y.stride;
+  p.gate_dtype = gate.dtype, p.up_dtype = up.dtype, p.down_dtype = down.dtype;
+  p.dtype = x.dtype;
+  p.activation = activation_of(node.text("activation"));
+  p.normalised = node.flag_or("normalised", false);
+  return {p, [rows = x.rows](Experts& q, const StepState& s) { q.N = s.size(rows); }};
+}
+
 Parameters<GatherRows> gather_rows_parameters(const BoundNode& node) {
   MatrixRef x = node.matrix_in("x"), y = node.matrix_out("y");
   GatherRows p{x.data, nullptr, y.data, 0, 0, x.cols, x.stride, y.stride, x.dtype};
@@ -220,25 +236,52 @@ Parameters<GatherRows> gather_rows_parameters(const BoundNode& node) {
           }};
 }
 
-Parameters<Sample> sample_parameters(const BoundNode& node) {
-  MatrixRef logits = node.matrix_in("logits");
-  Sample p{logits.data,
-           nullptr,
-           nullptr,
-           nullptr,
-           nullptr,
-           nullptr,
-           nullptr,
-           static_cast<int32_t*>(node.raw_out("ids")),
-           static_cast<float*>(node.raw_out("logprobs")),
-           0,
-           logits.cols,
-           logits.stride,
-           logits.dtype};
+Parameters<AdjustLogits> adjust_logits_parameters(const BoundNode& node) {
+  const MatrixRef logits = node.matrix_in("logits"), adjusted = node.matrix_out("adjusted");
+  AdjustLogits p{};
+  p.logits = logits.data;
+  p.adjusted = static_cast<float*>(adjusted.data);
+  p.V = logits.cols;
+  p.logits_stride = logits.stride;
+  p.adjusted_stride = adjusted.stride;
+  p.dtype = logits.dtype;
   struct Inputs {
-    int temperature, top_k, top_p, min_p, seed, counter;
-  } inputs{node.input_id("temperature"), node.input_id("topK"), node.input_id("topP"),
-           node.input_id("minP"),        node.input_id("seed"), node.input_id("counter")};
+    int starts, ids, factors, offsets, mask_rows, masks;
+  } inputs{node.input_id("editStarts"),  node.input_id("editIds"),  node.input_id("editFactors"),
+           node.input_id("editOffsets"), node.input_id("maskRows"), node.input_id("masks")};
+  return {p, [inputs](AdjustLogits& q, const StepState& s) {
+            q.edit_starts = s.input<int32_t>(inputs.starts);
+            q.edit_ids = s.input<int32_t>(inputs.ids);
+            q.edit_factors = s.input<float>(inputs.factors);
+            q.edit_offsets = s.input<float>(inputs.offsets);
+            q.mask_rows = s.input<int32_t>(inputs.mask_rows);
+            q.masks = s.input<int32_t>(inputs.masks);
+            q.R = s.of(Symbol::kR);
+          }};
+}
+
+Parameters<Sample> sample_parameters(const BoundNode& node) {
+  const MatrixRef logits = node.matrix_in("logits"), adjusted = node.matrix_in("adjusted");
+  Sample p{};
+  p.logits = logits.data;
+  p.adjusted = static_cast<const float*>(adjusted.data);
+  p.ids = static_cast<int32_t*>(node.raw_out("ids"));
+  p.logprobs = static_cast<float*>(node.raw_out("logprobs"));
+  p.V = logits.cols;
+  p.logits_stride = logits.stride;
+  p.adjusted_stride = adjusted.stride;
+  p.dtype = logits.dtype;
+  const bool controlled = adjusted.data != nullptr;
+  struct Inputs {
+    int temperature, top_k, top_p, min_p, seed, counter, typical_p, forced;
+  } inputs{node.input_id("temperature"),
+           node.input_id("topK"),
+           node.input_id("topP"),
+           node.input_id("minP"),
+           node.input_id("seed"),
+           node.input_id("counter"),
+           controlled ? node.input_id("typicalP") : -1,
+           controlled ? node.input_id("forced") : -1};
   return {p, [inputs](Sample& q, const StepState& s) {
             q.temperature = s.input<float>(inputs.temperature);
             q.top_k = s.input<int32_t>(inputs.top_k);
@@ -246,6 +289,27 @@ Parameters<Sample> sample_parameters(const BoundNode& node) {
             q.min_p = s.input<float>(inputs.min_p);
             q.seed = s.input<int32_t>(inputs.seed);
             q.counter = s.input<int32_t>(inputs.counter);
+            q.R = s.of(Symbol::kR);
+            if (q.adjusted == nullptr) return;
+            q.typical_p = s.input<float>(inputs.typical_p);
+            q.forced = s.input<int32_t>(inputs.forced);
+          }};
+}
+
+Parameters<TopLogits> top_logits_parameters(const BoundNode& node) {
+  const MatrixRef logits = node.matrix_in("logits"), allowed = node.matrix_in("allowed");
+  TopLogits p{};
+  p.logits = logits.data;
+  p.allowed = static_cast<const float*>(allowed.data);
+  p.top_ids = static_cast<int32_t*>(node.raw_out("topIds"));
+  p.top_logprobs = static_cast<float*>(node.raw_out("topLogprobs"));
+  p.V = logits.cols;
+  p.most = node.output_cols("topIds");
+  p.logits_stride = logits.stride;
+  p.allowed_stride = allowed.stride;
+  p.dtype = logits.dtype;
+  return {p, [counts = node.input_id("counts")](TopLogits& q, const StepState& s) {
+            q.counts = s.input<int32_t>(counts);
             q.R = s.of(Symbol::kR);
           }};
 }

@@ -6,8 +6,10 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/add/add.h"
+#include "kernels/adjust-logits/adjust-logits.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/experts/experts.h"
 #include "kernels/gather-rows/gather-rows.h"
 #include "kernels/kv-append/kv-append.h"
 #include "kernels/layer-norm/layer-norm.h"
@@ -19,6 +21,7 @@
 #include "kernels/scale/scale.h"
 #include "kernels/softcap/softcap.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/top-logits/top-logits.h"
 #include "runtime/backend.h"
 
 namespace kvasir {
@@ -38,8 +41,10 @@ struct Parameters {
 
 Parameters<Activate> activation_parameters(const BoundNode& node);
 Parameters<Add> add_parameters(const BoundNode& node);
+Parameters<AdjustLogits> adjust_logits_parameters(const BoundNode& node);
 Parameters<Attention> attention_parameters(const BoundNode& node);
 Parameters<Embedding> embedding_parameters(const BoundNode& node);
+Parameters<Experts> experts_parameters(const BoundNode& node);
 Parameters<GatherRows> gather_rows_parameters(const BoundNode& node);
 Parameters<KvAppend> kv_append_parameters(const BoundNode& node);
 Parameters<LayerNorm> layer_norm_parameters(const BoundNode& node);
@@ -51,5 +56,6 @@ Parameters<Sample> sample_parameters(const BoundNode& node);
 Parameters<Scale> scale_parameters(const BoundNode& node);
 Parameters<Softcap> softcap_parameters(const BoundNode& node);
 Parameters<Softmax> softmax_parameters(const BoundNode& node);
+Parameters<TopLogits> top_logits_parameters(const BoundNode& node);
 
 }  // namespace kvasir

@@ -54,6 +54,8 @@ LoadPart part_of(Napi::Object from, const CheckpointFile& file) {
     part.run_stride = integer_of(chosen.Get("stride"), "load: rows.stride", 1, most);
     if (part.run_rows >= part.rows) part.run_rows = part.run_stride = 0;
   }
+  Napi::Value filled = from.Get("filledRows");
+  if (!filled.IsUndefined()) part.filled_rows = integer_of(filled, "load: filledRows", 1, int64_t{1} << 40);
   Napi::Value addend = from.Get("addend");
   if (!addend.IsUndefined()) part.addend = static_cast<float>(number_of(addend, "load: addend"));
   Napi::Value interleave = from.Get("interleave");

@@ -41,6 +41,7 @@ class KvCacheHandle : public Handle<KvCacheHandle, KvCache> {
 
  private:
   static Napi::Value bytes(const Napi::CallbackInfo& info);
+  void copy_blocks(const Napi::CallbackInfo& info);
 };
 
 // new Program(backend, store, cache | null, graph, limits, checked)

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "kernels/experts/experts.h"
 #include "types/error.h"
 
 namespace kvasir::binding {
@@ -32,12 +33,13 @@ void each_property(Napi::Value value, const std::string& where, const F& body) {
 Dim dim_of(Napi::Value value, const std::string& where) {
   if (value.IsNumber()) return {Symbol::kFixed, integer_of(value, where, 1, int64_t{1} << 40)};
   std::string name = string_of(value, where);
-  if (name == "N") return {Symbol::kN, 0};
-  if (name == "R") return {Symbol::kR, 0};
-  if (name == "S") return {Symbol::kS, 0};
-  if (name == "S+1") return {Symbol::kS1, 0};
-  if (name == "W") return {Symbol::kW, 0};
-  throw Error(ErrorKind::kInvalidValue, where + " must be a number or one of N, R, S, S+1, W, got " + name);
+  std::string known;
+  for (int i = 1; i < kNumSymbols; i++) {
+    const Symbol symbol = static_cast<Symbol>(i);
+    if (name == name_of(symbol)) return {symbol, 0};
+    known += (i > 1 ? ", " : "") + std::string(name_of(symbol));
+  }
+  throw Error(ErrorKind::kInvalidValue, where + " must be a number or one of " + known + ", got " + name);
 }
 
 ValueKind kind_of(Napi::Value value, const std::string& where) {
@@ -61,6 +63,8 @@ ValueDescription value_of(Napi::Value from, const std::string& where) {
   if (!object.Get("layout").IsUndefined()) value.layout = layout_of(object.Get("layout"), where + ".layout");
   if (!object.Get("interleaved").IsUndefined())
     value.interleaved = boolean_of(object.Get("interleaved"), where + ".interleaved");
+  if (!object.Get("stacked").IsUndefined())
+    value.stacked = integer_of(object.Get("stacked"), where + ".stacked", 1, kMaxExperts);
   Napi::Value data = object.Get("data");
   if (data.IsTypedArray() && data.As<Napi::TypedArray>().TypedArrayType() == napi_float32_array) {
     Napi::Float32Array array = data.As<Napi::Float32Array>();
@@ -189,7 +193,13 @@ StepLimits limits_of(Napi::Value from) {
   auto limit = [&](const char* name) {
     return integer_of(object.Get(name), std::string("Program: limits.") + name, 1, 1 << 20);
   };
-  return {limit("maxTokens"), limit("maxRows"), limit("maxSequences"), limit("maxBlocks")};
+  auto limit_or_none = [&](const char* name) {
+    Napi::Value value = object.Get(name);
+    if (value.IsUndefined()) return int64_t{0};
+    return integer_of(value, std::string("Program: limits.") + name, 0, 1 << 20);
+  };
+  return {limit("maxTokens"), limit("maxRows"),          limit("maxSequences"),
+          limit("maxBlocks"), limit_or_none("maxEdits"), limit_or_none("maxMasks")};
 }
 
 Arrays arrays_of(Napi::Value value, const std::string& where) {

@@ -131,6 +131,7 @@ void KvCacheHandle::define(Napi::Env env, Napi::Object exports) {
   export_class(exports, kName,
                DefineClass(env, kName,
                            {property<&KvCacheHandle::bytes>("bytes"),
+                            InstanceMethod("copyBlocks", &KvCacheHandle::copy_blocks),
                             InstanceMethod("dispose", &KvCacheHandle::dispose)}),
                env.GetInstanceData<AddonData>()->cache);
 }
@@ -138,6 +139,19 @@ void KvCacheHandle::define(Napi::Env env, Napi::Object exports) {
 Napi::Value KvCacheHandle::bytes(const Napi::CallbackInfo& info) {
   return guarded(info.Env(),
                  [&] { return Napi::Number::New(info.Env(), static_cast<double>(receiver(info)->bytes())); });
+}
+
+void KvCacheHandle::copy_blocks(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    const Napi::Value pairs = info[0];
+    if (!pairs.IsTypedArray() || pairs.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+      throw Error(ErrorKind::kInvalidType, "copyBlocks: pairs must be an Int32Array");
+    const Napi::Int32Array array = pairs.As<Napi::Int32Array>();
+    if (array.ElementLength() % 2 != 0)
+      throw Error(ErrorKind::kInvalidValue, "copyBlocks: pairs must have an even number of entries, got " +
+                                                std::to_string(array.ElementLength()));
+    native()->copy_blocks(array.Data(), static_cast<int64_t>(array.ElementLength() / 2));
+  });
 }
 
 ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : Handle(info) {

@@ -132,6 +132,11 @@ void Load::check_part() {
     fail_part("run_stride", "such that rows can be counted", text(part_.run_stride));
   if (part_.source_rows == -1) part_.source_rows = end;
   if (part_.source_rows < end) fail_part("source_rows", text(end) + " or more", text(part_.source_rows));
+  const int64_t room = matrix_rows - part_.row_offset;
+  if (part_.filled_rows != 0 &&
+      (part_.filled_rows < part_.rows || part_.filled_rows > room || part_.panel_step > 1))
+    fail_part("filled_rows", "0, or from " + text(part_.rows) + " to " + text(room) + " of a matrix alone",
+              text(part_.filled_rows));
   if (part_.addend != 0 && (target_.dtype != DType::kF32 || target_.layout != Layout::kRows))
     fail_part("addend", "0 but for f32 in rows", std::to_string(part_.addend));
   const int64_t paired = part_.paired_rows;
@@ -327,6 +332,8 @@ void Load::mark_loaded() {
   int64_t end = part_.row_offset + part_.rows;
   if (part_.panel_step > 1)  // the padding between interleaved matrices
     end = round_up(end, interleave_rows(target_.layout));
+  else if (part_.filled_rows > 0)
+    end = part_.row_offset + part_.filled_rows;
   for (int64_t row = part_.row_offset; row < end; ++row) mark(placement_->stored_row(row));
 }
 

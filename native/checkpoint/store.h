@@ -81,6 +81,9 @@ struct LoadPart {
   // Rows that others of the file's lie between, as q, k and v head by head in one matrix: after each run of so many
   // rows the next begins run_stride rows after this one. 0: all in one run.
   int64_t run_rows = 0, run_stride = 0;
+  // Rows from row_offset on that this part fills, those after its last with zeros; 0: as many as it has. Not where
+  // matrices are interleaved.
+  int64_t filled_rows = 0;
   // Added to every number: norms that the file holds less 1 get it back. Only for f32 in rows.
   float addend = 0;
 };

@@ -117,6 +117,8 @@ class Backend {
   // Between it and the host, once all work that was asked of the device is done.
   virtual void read(void* to, const std::byte* from, int64_t bytes) = 0;
   virtual void write(std::byte* to, const void* from, int64_t bytes) = 0;
+  // Within it, in order with the steps before and after.
+  virtual void copy(std::byte* to, const std::byte* from, int64_t bytes) = 0;
   // Where a model's weights are kept.
   virtual std::shared_ptr<WeightMemory> weight_memory() = 0;
 

@@ -50,6 +50,21 @@ KvCache::KvCache(std::shared_ptr<Backend> backend, const std::vector<KvLayerShap
   }
 }
 
+void KvCache::copy_blocks(const int32_t* pairs, int64_t count) {
+  auto fail = [](int64_t at, const std::string& expected, int32_t found) {
+    throw Error(ErrorKind::kInvalidValue, "copyBlocks: pairs[" + std::to_string(at) + "] must be " +
+                                              expected + ", got " + std::to_string(found));
+  };
+  for (int64_t i = 0; i < 2 * count; i++)
+    if (pairs[i] < 0 || pairs[i] >= num_blocks_)
+      fail(i, "from 0 to " + std::to_string(num_blocks_ - 1), pairs[i]);
+  for (int64_t i = 0; i < count; i++)
+    if (pairs[2 * i] == pairs[2 * i + 1]) fail(2 * i + 1, "another block", pairs[2 * i + 1]);
+  for (int64_t i = 0; i < count; i++)
+    for (const KvCacheLayer& layer : layers_)
+      backend_->copy(layer.keys(pairs[2 * i + 1], 0), layer.keys(pairs[2 * i], 0), layer.block_bytes());
+}
+
 KvCache::~KvCache() { backend_->release(memory_, bytes_); }
 
 }  // namespace kvasir

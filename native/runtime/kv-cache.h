@@ -31,6 +31,11 @@ class KvCache {
   int64_t bytes() const { return bytes_; }
   const KvCacheLayer& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
 
+  // Copies blocks of every layer, after the steps that were run and before those that will be; pair by pair, so that a
+  // pair sees what those before it copied. `pairs` is (count, 2): from, to. Throws Error(kInvalidValue), before anything
+  // is copied, when a block is not there or is to be copied to itself.
+  void copy_blocks(const int32_t* pairs, int64_t count);
+
  private:
   std::shared_ptr<Backend> backend_;
   std::vector<KvCacheLayer> layers_;

@@ -133,12 +133,18 @@ int64_t largest(const Dim& dim, const StepLimits& limits) {
       return limits.max_tokens;
     case Symbol::kR:
       return limits.max_rows;
+    case Symbol::kR1:
+      return limits.max_rows + 1;
     case Symbol::kS:
       return limits.max_sequences;
     case Symbol::kS1:
       return limits.max_sequences + 1;
     case Symbol::kW:
       return limits.max_blocks;
+    case Symbol::kE:
+      return limits.max_edits;
+    case Symbol::kM:
+      return limits.max_masks;
   }
   return 0;
 }

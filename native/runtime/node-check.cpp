@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "kernels/experts/experts.h"
+#include "kernels/top-logits/top-logits.h"
 #include "runtime/backend.h"
 #include "runtime/kv-cache.h"
 #include "runtime/node-reader.h"
@@ -47,6 +49,13 @@ class NodeCheck : public NodeReader {
     return x.shape;
   }
 
+  // (R,V)
+  Shape logits_matrix() const {
+    const Shape logits = matrix("logits");
+    expect_shape("logits", input("logits"), {{Symbol::kR}, logits[1]});
+    return logits;
+  }
+
   void matrix_like(const std::string& name, const Shape& expected, DType dtype) const {
     if (!has_input(name)) return;
     matrix(name);
@@ -77,6 +86,19 @@ class NodeCheck : public NodeReader {
     stored(name, x);
     if (x.dtype != DType::kF32) fail(ErrorKind::kDType, name + " must be f32, got " + name_of(x.dtype));
     expect_shape(name, x, {{Symbol::kFixed, size}});
+    if (x.interleaved || x.stacked != 0) fail(ErrorKind::kInvalidValue, name + " must be a vector");
+  }
+
+  // E matrices (rows, cols) one below the other, as the device's matrices.
+  void stack(const std::string& name, int64_t count, int64_t rows, int64_t cols, DType activations) const {
+    const ValueDescription& x = input(name);
+    stored_matrix(name);
+    if (x.kind != ValueKind::kWeight || x.layout != rules_.matrix_layout || x.interleaved ||
+        x.stacked != count)
+      fail(ErrorKind::kInvalidValue, name + " must be a weight of " + std::to_string(count) +
+                                         " stacked matrices that lie as the device's");
+    expect_shape(name, x, {{Symbol::kFixed, count * rows}, {Symbol::kFixed, cols}});
+    weight_of(name, activations);
   }
 
   void stored(const std::string& name, const ValueDescription& x) const {
@@ -151,10 +173,13 @@ class NodeCheck : public NodeReader {
 
   // An output that no rule knows would have a place of unchecked size.
   void known_outputs() const {
-    static const std::map<std::string, std::set<std::string>> kOutputs = {{"kv-append", {"q"}},
-                                                                          {"layer-norm", {"y", "sum"}},
-                                                                          {"rms-norm", {"y", "sum"}},
-                                                                          {"sample", {"ids", "logprobs"}}};
+    static const std::map<std::string, std::set<std::string>> kOutputs = {
+        {"kv-append", {"q"}},
+        {"layer-norm", {"y", "sum"}},
+        {"rms-norm", {"y", "sum"}},
+        {"sample", {"ids", "logprobs"}},
+        {"adjust-logits", {"adjusted"}},
+        {"top-logits", {"topIds", "topLogprobs"}}};
     static const std::set<std::string> kResult = {"y"};
     auto known = kOutputs.find(node().op);
     for (const auto& [name, id] : node().outputs)
@@ -170,10 +195,13 @@ class NodeCheck : public NodeReader {
   void slice();
   void activation();
   void elementwise(bool two);
+  void experts();
   void gather_rows();
   void kv_append();
   void attention();
+  void adjust_logits();
   void sample();
+  void top_logits();
 
   void cached_as(const KvCacheLayer& layer, DType dtype) const {
     if (rules_.cache_as_activations && layer.dtype != dtype && !layer.has_scales())
@@ -188,7 +216,8 @@ class NodeCheck : public NodeReader {
 void NodeCheck::embedding() {
   step_input("ids", {{Symbol::kN}}, DType::kI32);
   auto [V, C] = stored_matrix("weight");
-  if (input("weight").interleaved) fail(ErrorKind::kInvalidValue, "weight must not be interleaved");
+  if (input("weight").interleaved || input("weight").stacked != 0)
+    fail(ErrorKind::kInvalidValue, "weight must be one matrix, not interleaved or stacked");
   const ValueDescription& weight = input("weight");
   if (weight.layout != Layout::kRows && weight.layout != rules_.matrix_layout)
     fail(ErrorKind::kInvalidValue, "weight must lie in rows or as the device's matrices");
@@ -206,6 +235,7 @@ void NodeCheck::linear() {
   if (weight.layout != rules_.matrix_layout)
     fail(ErrorKind::kInvalidValue, "weight must lie as the device's matrices");
   if (weight.kind != ValueKind::kWeight) fail(ErrorKind::kInvalidValue, "weight must be a weight");
+  if (weight.stacked != 0) fail(ErrorKind::kInvalidValue, "weight must not be stacked");
   if (weight.interleaved != gated)
     fail(ErrorKind::kInvalidValue, "a gated linear wants an interleaved weight");
   if (x[1].size != K)
@@ -287,6 +317,22 @@ void NodeCheck::elementwise(bool two) {
   result("y", x, input(first).dtype);
 }
 
+void NodeCheck::experts() {
+  Shape x = matrix("x"), logits = matrix("logits");
+  const DType dtype = input("x").dtype;
+  const int64_t C = x[1].size, E = logits[1].size, F = stored_matrix("down").second;
+  if (E > kMaxExperts) fail(ErrorKind::kShape, "at most " + std::to_string(kMaxExperts) + " experts");
+  expect_shape("logits", input("logits"), {x[0], {Symbol::kFixed, E}});
+  expect_dtype("logits", input("logits"), dtype);
+  stack("gate", E, F, C, dtype);
+  stack("up", E, F, C, dtype);
+  stack("down", E, C, F, dtype);
+  integer("chosen", 1, E);
+  activation_name(text("activation"), false);
+  flag_or("normalised", false);
+  result("y", x, dtype);
+}
+
 void NodeCheck::gather_rows() {
   Shape x = matrix("x");
   expect_shape("x", input("x"), {{Symbol::kN}, x[1]});
@@ -337,9 +383,37 @@ void NodeCheck::attention() {
   result("y", q, dtype);
 }
 
+void NodeCheck::adjust_logits() {
+  const Shape logits = logits_matrix();
+  const int64_t words = (logits[1].size + 31) / 32;
+  step_input("editStarts", {{Symbol::kR1}}, DType::kI32);
+  step_input("editIds", {{Symbol::kE}}, DType::kI32);
+  for (const char* name : {"editFactors", "editOffsets"}) step_input(name, {{Symbol::kE}}, DType::kF32);
+  step_input("maskRows", {{Symbol::kR}}, DType::kI32);
+  step_input("masks", {{Symbol::kM}, {Symbol::kFixed, words}}, DType::kI32);
+  result("adjusted", logits, DType::kF32);
+}
+
+void NodeCheck::top_logits() {
+  const Shape logits = logits_matrix();
+  matrix("allowed");
+  matrix_like("allowed", logits, DType::kF32);
+  step_input("counts", {{Symbol::kR}}, DType::kI32);
+  const Shape listed = {{Symbol::kR}, {Symbol::kFixed, integer("most", 1, kMostListed)}};
+  result("topIds", listed, DType::kI32);
+  result("topLogprobs", listed, DType::kF32);
+}
+
 void NodeCheck::sample() {
-  Shape logits = matrix("logits");
-  expect_shape("logits", input("logits"), {{Symbol::kR}, logits[1]});
+  const Shape logits = logits_matrix();
+  if (has_input("adjusted") != has_input("typicalP") || has_input("typicalP") != has_input("forced"))
+    fail(ErrorKind::kInvalidValue, "adjusted, typicalP and forced must come together");
+  if (has_input("adjusted")) {
+    matrix("adjusted");
+    matrix_like("adjusted", logits, DType::kF32);
+    step_input("typicalP", {{Symbol::kR}}, DType::kF32);
+    step_input("forced", {{Symbol::kR}}, DType::kI32);
+  }
   for (const char* name : {"temperature", "topP", "minP"}) step_input(name, {{Symbol::kR}}, DType::kF32);
   for (const char* name : {"topK", "counter"}) step_input(name, {{Symbol::kR}}, DType::kI32);
   step_input("seed", {{Symbol::kR}, {Symbol::kFixed, 2}}, DType::kI32);
@@ -369,10 +443,13 @@ void NodeCheck::run() {
     if (number("cap") <= 0) fail(ErrorKind::kInvalidValue, "attribute cap must be above 0");
     return elementwise(false);
   }
+  if (op == "experts") return experts();
   if (op == "gather-rows") return gather_rows();
   if (op == "kv-append") return kv_append();
   if (op == "attention") return attention();
+  if (op == "adjust-logits") return adjust_logits();
   if (op == "sample") return sample();
+  if (op == "top-logits") return top_logits();
   fail(ErrorKind::kInvalidValue, "unknown op");
 }
 

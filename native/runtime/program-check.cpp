@@ -107,9 +107,13 @@ void check_in_place(const ProgramDescription& program) {
 
 }  // namespace
 
+const char* name_of(Symbol symbol) {
+  static const char* const kNames[kNumSymbols] = {"", "N", "R", "R+1", "S", "S+1", "W", "E", "M"};
+  return kNames[static_cast<int>(symbol)];
+}
+
 std::string to_string(const Dim& dim) {
-  static const char* const kNames[] = {"", "N", "R", "S", "S+1", "W"};
-  return dim.symbol == Symbol::kFixed ? std::to_string(dim.size) : kNames[static_cast<int>(dim.symbol)];
+  return dim.symbol == Symbol::kFixed ? std::to_string(dim.size) : name_of(dim.symbol);
 }
 
 std::string to_string(const std::vector<Dim>& shape) {

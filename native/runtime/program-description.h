@@ -14,8 +14,10 @@ namespace kvasir {
 // A program as JavaScript hands it over (lib/graph/graph.ts has the same form): untrusted until checked.
 
 // A dimension that is known only at each step.
-enum class Symbol : uint8_t { kFixed, kN, kR, kS, kS1, kW };
-constexpr int kNumSymbols = 6;
+enum class Symbol : uint8_t { kFixed, kN, kR, kR1, kS, kS1, kW, kE, kM };
+constexpr int kNumSymbols = 9;
+
+const char* name_of(Symbol symbol);  // "S+1"
 
 struct Dim {
   Symbol symbol = Symbol::kFixed;
@@ -33,7 +35,8 @@ struct ValueDescription {
   DType dtype = DType::kF32;
   Layout layout = Layout::kRows;  // of a weight
   bool interleaved = false;       // of a weight: gate and up panels alternate
-  std::vector<float> data;        // of a constant
+  int64_t stacked = 0;      // of a weight: so many matrices one below the other, each filled up; 0 for none
+  std::vector<float> data;  // of a constant
 };
 
 using Attribute = std::variant<double, bool, std::string, std::vector<double>>;
@@ -57,6 +60,8 @@ struct StepLimits {
   int64_t max_rows = 0;       // R
   int64_t max_sequences = 0;  // S
   int64_t max_blocks = 0;     // W
+  int64_t max_edits = 0;      // E, may be 0
+  int64_t max_masks = 0;      // M, may be 0
 };
 
 std::string to_string(const Dim& dim);

@@ -19,11 +19,10 @@ void check_limits(const StepLimits& limits) {
     if (limit < 1 || limit > kMaxStep)
       throw Error(ErrorKind::kInvalidValue, "program: a step limit must be from 1 to " +
                                                 std::to_string(kMaxStep) + ", got " + std::to_string(limit));
-}
-
-const char* symbol_name(Symbol symbol) {
-  static const char* const kNames[] = {"", "N", "R", "S", "S+1", "W"};
-  return kNames[static_cast<int>(symbol)];
+  for (int64_t limit : {limits.max_edits, limits.max_masks})
+    if (limit < 0 || limit > kMaxStep)
+      throw Error(ErrorKind::kInvalidValue, "program: a limit of edits or masks must be from 0 to " +
+                                                std::to_string(kMaxStep) + ", got " + std::to_string(limit));
 }
 
 // Rows that gate and up take when they alternate, each filled up to whole groups.
@@ -32,16 +31,43 @@ int64_t interleaved_rows(Layout layout, int64_t rows) {
   return 2 * ((rows / 2 + group - 1) / group * group);
 }
 
+// Rows that a weight takes in the store.
+int64_t rows_in_store(const ValueDescription& v) {
+  const int64_t rows = v.shape[0].size;
+  if (v.interleaved) return interleaved_rows(v.layout, rows);
+  return v.stacked > 0 ? v.stacked * stacked_rows(rows / v.stacked) : rows;
+}
+
 // Gives `symbol` its size, or checks that it has it.
 void bind_size(StepState& step, std::vector<bool>& known, Symbol symbol, int64_t size,
                const std::string& name) {
   size_t index = static_cast<size_t>(symbol);
   if (known[index] && step.sizes[index] != size)
-    throw Error(ErrorKind::kShape, "step: " + name + " gives " + symbol_name(symbol) + " = " +
+    throw Error(ErrorKind::kShape, "step: " + name + " gives " + name_of(symbol) + " = " +
                                        std::to_string(size) + ", another table " +
                                        std::to_string(step.sizes[index]));
   known[index] = true;
   step.sizes[index] = size;
+  // The bounds of rows or sequences are one more than there are of these.
+  if (symbol == Symbol::kR) bind_size(step, known, Symbol::kR1, size + 1, name);
+  if (symbol == Symbol::kS) bind_size(step, known, Symbol::kS1, size + 1, name);
+}
+
+// A table of two dimensions: where its rows are not known yet, they follow from the columns; else the columns from the
+// rows.
+void bind_table(StepState& step, std::vector<bool>& known, const ValueDescription& value, int64_t count) {
+  const Dim &rows = value.shape[0], &cols = value.shape[1];
+  auto is_known = [&](const Dim& dim) {
+    return dim.symbol == Symbol::kFixed || known[static_cast<size_t>(dim.symbol)];
+  };
+  const int64_t width = is_known(cols) ? step.size(cols) : 0;
+  if (!is_known(rows)) bind_size(step, known, rows.symbol, width > 0 ? count / width : 0, value.name);
+  const int64_t height = step.size(rows);
+  if (!is_known(cols)) bind_size(step, known, cols.symbol, height > 0 ? count / height : 0, value.name);
+  if (height * step.size(cols) != count)
+    throw Error(ErrorKind::kShape, "step: " + value.name + " must be " + to_string(value.shape) + " with " +
+                                       std::to_string(height) + " rows, got " + std::to_string(count) +
+                                       " entries");
 }
 
 }  // namespace
@@ -67,8 +93,7 @@ class Program::Node : public BoundNode {
     if (v.kind == ValueKind::kConstant)
       return {owner_.constant(v.data.data()), DType::kF32, Layout::kRows, v.shape[0].size, cols};
     const StoredTensor& tensor = owner_.store_->get(v.name);
-    int64_t rows = v.shape[0].size;
-    if (v.interleaved) rows = interleaved_rows(v.layout, rows);
+    const int64_t rows = rows_in_store(v);
     if (tensor.rows != rows || tensor.cols != cols || tensor.dtype != v.dtype || tensor.layout != v.layout)
       fail(ErrorKind::kShape, name + " " + v.name + ": the store holds another shape, dtype or layout than " +
                                   to_string(v.shape) + " " + name_of(v.dtype));
@@ -134,8 +159,7 @@ Program::MemoryNeeds Program::plan(const ProgramDescription& description, const 
   for (const ValueDescription& value : description.values) {
     if (value.kind != ValueKind::kWeight) continue;
     const int64_t cols = value.shape.size() > 1 ? value.shape[1].size : 1;
-    const int64_t rows =
-        value.interleaved ? interleaved_rows(value.layout, value.shape[0].size) : value.shape[0].size;
+    const int64_t rows = rows_in_store(value);
     needs.weights += static_cast<int64_t>(stored_bytes({value.name, value.dtype, value.layout, rows, cols}));
   }
   return needs;
@@ -189,29 +213,26 @@ StepState Program::bind_inputs(const std::map<std::string, InputSpan>& inputs) c
       throw Error(ErrorKind::kDType, "step: " + value.name + " must be " + name_of(value.dtype) + ", got " +
                                          name_of(span.dtype));
     step.inputs[i] = span.data;
-    if (value.shape.size() == 1) bind_size(step, known, value.shape[0].symbol, span.count, value.name);
-    if (value.shape.size() == 1 && value.shape[0].symbol == Symbol::kS)
-      bind_size(step, known, Symbol::kS1, span.count + 1, value.name);
+    if (value.shape.size() != 1) continue;
+    const Dim& length = value.shape[0];
+    if (length.symbol != Symbol::kFixed) {
+      bind_size(step, known, length.symbol, span.count, value.name);
+    } else if (span.count != length.size) {
+      throw Error(ErrorKind::kShape, "step: " + value.name + " must be " + to_string(value.shape) + ", got " +
+                                         std::to_string(span.count) + " entries");
+    }
   }
-  // Two-dimensional tables: (S,W) has the width that is left over, (R,2) must fit.
-  for (const ValueDescription& value : description_.values) {
-    if (value.kind != ValueKind::kInput || value.shape.size() != 2) continue;
-    int64_t count = inputs.at(value.name).count, rows = step.size(value.shape[0]);
-    int64_t cols = rows > 0 ? count / rows : 0;
-    if (rows * cols != count || (value.shape[1].symbol == Symbol::kFixed && cols != value.shape[1].size))
-      throw Error(ErrorKind::kShape, "step: " + value.name + " must be " + to_string(value.shape) + " with " +
-                                         std::to_string(rows) + " rows, got " + std::to_string(count) +
-                                         " entries");
-    if (value.shape[1].symbol != Symbol::kFixed)
-      bind_size(step, known, value.shape[1].symbol, cols, value.name);
-  }
-  for (Symbol symbol : {Symbol::kN, Symbol::kR, Symbol::kS, Symbol::kW}) {
+  for (const ValueDescription& value : description_.values)
+    if (value.kind == ValueKind::kInput && value.shape.size() == 2)
+      bind_table(step, known, value, inputs.at(value.name).count);
+  for (Symbol symbol : {Symbol::kN, Symbol::kR, Symbol::kS, Symbol::kW, Symbol::kE, Symbol::kM}) {
     size_t index = static_cast<size_t>(symbol);
+    const int64_t least = symbol == Symbol::kE || symbol == Symbol::kM ? 0 : 1;
     int64_t most = largest({symbol, 0}, limits_);
-    if (known[index] && (step.sizes[index] < 1 || step.sizes[index] > most))
-      throw Error(ErrorKind::kInvalidValue, std::string("step: ") + symbol_name(symbol) +
-                                                " must be from 1 to " + std::to_string(most) + ", got " +
-                                                std::to_string(step.sizes[index]));
+    if (known[index] && (step.sizes[index] < least || step.sizes[index] > most))
+      throw Error(ErrorKind::kInvalidValue, std::string("step: ") + name_of(symbol) + " must be from " +
+                                                std::to_string(least) + " to " + std::to_string(most) +
+                                                ", got " + std::to_string(step.sizes[index]));
   }
   return step;
 }
@@ -254,7 +275,7 @@ bool Program::run(const std::map<std::string, InputSpan>& inputs,
   check_outputs(outputs, step);
   if (checked_) poison();
 
-  // Outputs wait here until every row of logits is known to have had a token, and to be widened.
+  // Outputs of 16 bits wait here to be widened.
   struct Landing {
     int value;
     const OutputSpan* to;
@@ -262,46 +283,24 @@ bool Program::run(const std::map<std::string, InputSpan>& inputs,
   };
   std::vector<Landing> landings;
   std::vector<Fetch> fetches;
-  auto land = [&](int value, const OutputSpan* to) {
-    int64_t bytes =
-        output_count(value, step) * size_of(description_.values[static_cast<size_t>(value)].dtype);
-    landings.push_back({value, to, std::vector<std::byte>(static_cast<size_t>(bytes))});
-  };
-  if (sample_ != nullptr) land(sample_->outputs.at("ids"), nullptr);
   for (const auto& [name, span] : outputs) {
-    int id = description_.outputs.at(name);
-    if (sample_ == nullptr && span.dtype == description_.values[static_cast<size_t>(id)].dtype) {
+    const int id = description_.outputs.at(name);
+    const DType dtype = description_.values[static_cast<size_t>(id)].dtype;
+    if (span.dtype == dtype) {
       fetches.push_back(fetch_of(id, span.data, step));
     } else {
-      land(id, &span);
+      const int64_t bytes = output_count(id, step) * size_of(dtype);
+      landings.push_back({id, &span, std::vector<std::byte>(static_cast<size_t>(bytes))});
     }
   }
   for (Landing& landing : landings) fetches.push_back(fetch_of(landing.value, landing.bytes.data(), step));
   if (!bound_->run(step, fetches)) return false;
 
   if (checked_) check_guards(step);
-  if (sample_ != nullptr)
-    check_ids(reinterpret_cast<const int32_t*>(landings[0].bytes.data()), step.of(Symbol::kR));
   for (const Landing& landing : landings)
-    if (landing.to != nullptr) deliver(landing.value, landing.bytes.data(), *landing.to, step);
+    widen(description_.values[static_cast<size_t>(landing.value)].dtype, landing.bytes.data(),
+          static_cast<float*>(landing.to->data), output_count(landing.value, step));
   return true;
-}
-
-void Program::deliver(int id, const std::byte* from, const OutputSpan& to, const StepState& step) const {
-  const DType dtype = description_.values[static_cast<size_t>(id)].dtype;
-  const int64_t count = output_count(id, step);
-  if (dtype == to.dtype) {
-    std::memcpy(to.data, from, static_cast<size_t>(count * size_of(dtype)));
-  } else {
-    widen(dtype, from, static_cast<float*>(to.data), count);
-  }
-}
-
-void Program::check_ids(const int32_t* ids, int64_t rows) {
-  for (int64_t r = 0; r < rows; r++)
-    if (ids[r] < 0)
-      throw Error(ErrorKind::kNumeric, "sample: row " + std::to_string(r) +
-                                           " of the logits holds NaN or infinity, or nothing finite");
 }
 
 AheadPlan Program::ahead_plan(const StepState& step, const OutputSpan& ids, const OutputSpan& logprobs,
@@ -369,7 +368,10 @@ int64_t Program::run_ahead(const std::map<std::string, InputSpan>& inputs, int64
   const AheadPlan plan = ahead_plan(step, ids, logprobs, count);
   check_ahead(step, plan);
   const int64_t S = step.of(Symbol::kN), done = bound_->run_ahead(step, plan);
-  for (int64_t i = 0; i < done; i++) check_ids(plan.ids_log + i * S, S);
+  // A row without a token has nothing to feed to the steps after it.
+  for (int64_t i = 0; i < done; i++)
+    if (std::any_of(plan.ids_log + i * S, plan.ids_log + (i + 1) * S, [](int32_t id) { return id < 0; }))
+      return i + 1;
   return done;
 }
 

@@ -39,16 +39,16 @@ class Program {
 
   // Runs one step: checks the tables, replays the nodes, copies the outputs asked for. Returns false when `*abort`
   // became nonzero on the way: the outputs are then untouched, and the cache holds some of the step's tokens.
-  // Throws Error(kInvalidValue), (kShape) or (kDType) for wrong tables, before anything ran, and Error(kNumeric)
-  // when a row of logits has no token that could be chosen.
+  // Throws Error(kInvalidValue), (kShape) or (kDType) for wrong tables, before anything ran. A row of logits without a
+  // token that could be chosen has the id -1.
   bool run(const std::map<std::string, InputSpan>& inputs, const std::map<std::string, OutputSpan>& outputs,
            const std::atomic<int32_t>* abort);
 
   // Runs up to `count` steps of a program that samples, one after another: every sequence has one token in
   // `inputs`, and each following step feeds the tokens that the one before sampled, at the next positions, for
   // which the block tables must have room. `ids` and `logprobs` take (count, S). Returns the number of steps that
-  // ran before `*abort` became nonzero. The bits are those of `count` calls of run().
-  // Throws as run() does; Error(kNumeric) once the steps before the one without a token are in `ids`.
+  // ran before `*abort` became nonzero, or up to the first in which a row has the id -1; what later steps left in `ids`
+  // and `logprobs` means nothing. The bits are those of `count` calls of run(). Throws as run() does.
   int64_t run_ahead(const std::map<std::string, InputSpan>& inputs, int64_t count, const OutputSpan& ids,
                     const OutputSpan& logprobs, const std::atomic<int32_t>* abort);
 
@@ -73,8 +73,6 @@ class Program {
                        int64_t count) const;
   StepState bind_inputs(const std::map<std::string, InputSpan>& inputs) const;
   void check_outputs(const std::map<std::string, OutputSpan>& outputs, const StepState& step) const;
-  void deliver(int value, const std::byte* from, const OutputSpan& to, const StepState& step) const;
-  static void check_ids(const int32_t* ids, int64_t rows);
   Fetch fetch_of(int value, void* to, const StepState& step) const;
   const std::byte* address(int value) const {
     return arena_ + plan_.values[static_cast<size_t>(value)].offset;

@@ -41,6 +41,9 @@ constexpr int64_t tile_line_bytes(DType dtype) {
 }
 constexpr int64_t tile_bytes(DType dtype) { return kTileRows * tile_line_bytes(dtype); }
 
+// Rows that each of several matrices takes in one below the other, so that it begins a tile, and a panel too.
+constexpr int64_t stacked_rows(int64_t rows) { return (rows + kTileRows - 1) / kTileRows * kTileRows; }
+
 constexpr int64_t row_tiles(int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
 constexpr int64_t col_tiles(DType dtype, int64_t cols) {
   return (cols + tile_cols(dtype) - 1) / tile_cols(dtype);

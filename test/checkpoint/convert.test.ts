@@ -21,6 +21,20 @@ const families = {
     rms_norm_eps: 1e-5,
     tie_word_embeddings: false,
   },
+  qwen3_moe: {
+    model_type: 'qwen3_moe',
+    vocab_size: 70,
+    max_position_embeddings: 32,
+    hidden_size: 96,
+    intermediate_size: 160,
+    moe_intermediate_size: 64,
+    num_experts: 5,
+    num_experts_per_tok: 2,
+    num_hidden_layers: 2,
+    num_attention_heads: 6,
+    num_key_value_heads: 2,
+    mlp_only_layers: [1],
+  },
 } as const
 
 const made: string[] = []

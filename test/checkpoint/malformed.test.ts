@@ -350,7 +350,7 @@ describe('config.json', () => {
   it('of an unknown family lists the known ones and shows registerModel', async () => {
     const { message, code } = await withConfig({ model_type: 'mamba' })
     expect(code).toBe('ERR_UNSUPPORTED')
-    expect(message).toContain('gpt2, gpt_neo, kvasir_decoder, llama')
+    expect(message).toContain('gpt2, gpt_neo, gpt_neox, gptj, kvasir_decoder, llama')
     expect(message).toContain("registerModel('mamba', MyModel)")
   })
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Constraint, compileConstraint, TokenTrie } from '#kvasir/constraints/index.js'
+import { encodeWithin } from '#kvasir/tokenizer/index.js'
 import { Random } from './random.js'
 import { byteTrie, idsOf, realTokenizer, realTrie, tinyTokenizer, tinyTrie } from './vocabularies.js'
 import { isAllowed, randomWalk } from './walks.js'
@@ -37,10 +38,10 @@ describe.each([
   it.each(constraints)('are what each token alone does: %j', (constraint) => {
     const random = new Random(6)
     const compiled = compileConstraint(constraint, trie)
-    const numWalks = trie === tinyTrie ? 8 : 2
+    const numWalks = trie === tinyTrie ? 8 : 1
     for (let i = 0; i < numWalks; i++) {
       randomWalk(compiled, trie, random, { numFree: 20, most: 30 }, (matcher, words) => {
-        if (trie !== tinyTrie && random.chance(0.6)) return
+        if (trie !== tinyTrie && random.chance(0.7)) return
         const expected: number[] = []
         for (let id = 0; id < trie.size; id++) {
           try {
@@ -132,8 +133,7 @@ describe.each([
   ['the own vocabulary', tinyTrie, tinyTokenizer],
   ['a large vocabulary', realTrie, realTokenizer],
 ])('forced tokens over %s', (_, trie, tokenizer) => {
-  const encode = (bytes: Uint8Array) =>
-    tokenizer.encode(Buffer.from(bytes).toString(), { addSpecialTokens: false })
+  const encode = (bytes: Uint8Array) => encodeWithin(tokenizer, bytes)
 
   it('are allowed in turn, and what they spell is all that can follow', () => {
     const random = new Random(8)

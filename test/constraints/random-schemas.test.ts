@@ -13,18 +13,18 @@ const numSchemas = 1000
 describe('random schemas', () => {
   it(`every walk through ${numSchemas} of them parses and validates`, () => {
     const random = new Random(1)
+    const ajv = new Ajv2020({ strict: false, logger: false })
+    ;(addFormats as unknown as (ajv: Ajv2020) => void)(ajv)
     let numCompiled = 0
     const refused = new Map<string, number>()
     let [numComplete, numWalks] = [0, 0]
     while (numCompiled < numSchemas) {
       const schema = randomSchema(random)
       // Large vocabularies cost time; a small one makes as many different texts.
-      const trie = numCompiled % 8 === 0 ? realTrie : tinyTrie
+      const trie = numCompiled % 16 === 0 ? realTrie : tinyTrie
       const compiled = tryCompile(schema, trie, refused)
       if (compiled === null) continue
       numCompiled++
-      const ajv = new Ajv2020({ strict: false, logger: false })
-      ;(addFormats as unknown as (ajv: Ajv2020) => void)(ajv)
       const validate = ajv.compile(schema)
       for (let i = 0; i < 3; i++) {
         const { text, isComplete } = randomWalk(compiled, trie, random)
@@ -41,6 +41,8 @@ describe('random schemas', () => {
     // The generator asks for impossible and unsupported things now and then, and not only for those.
     expect(refused.get('ERR_UNSATISFIABLE') ?? 0).toBeLessThan(numSchemas / 5)
     expect(refused.get('ERR_UNSUPPORTED') ?? 0).toBeLessThan(numSchemas / 5)
+    // Patterns together with lengths of hundreds of characters.
+    expect(refused.get('ERR_BUDGET') ?? 0).toBeLessThan(numSchemas / 50)
   })
 })
 
@@ -48,7 +50,7 @@ function tryCompile(schema: unknown, trie: typeof tinyTrie, refused: Map<string,
   try {
     return compileConstraint({ json: schema as boolean }, trie)
   } catch (error) {
-    if (!(error instanceof ConstraintError) || error.code === 'ERR_BUDGET') throw error
+    if (!(error instanceof ConstraintError)) throw error
     refused.set(error.code, (refused.get(error.code) ?? 0) + 1)
     return null
   }

@@ -12,6 +12,7 @@ const llama = join(folder, 'llama')
 interface Golden {
   ids: number[]
   logits: number[]
+  contextLength?: number
 }
 
 /** Runs a script in a process of its own, where the emulated device has other settings. */
@@ -22,12 +23,18 @@ function runApart(script: string, env: Record<string, string>): string {
 
 describe.runIf(onCuda).each(readdirSync(folder))('fixture %s on a GPU, in 16 bits', (name) => {
   const golden = JSON.parse(readFileSync(join(folder, name, 'golden.json'), 'utf8')) as Golden
+  const { contextLength } = golden
   let model: LanguageModel
   let ahead: LanguageModel
 
   beforeAll(async () => {
-    model = await loadModel(join(folder, name), { device: 'cuda', lookahead: 1 })
-    ahead = await loadModel(join(folder, name), { device: 'cuda', deviceIndex: 1, lookahead: 5 })
+    model = await loadModel(join(folder, name), { device: 'cuda', lookahead: 1, contextLength })
+    ahead = await loadModel(join(folder, name), {
+      device: 'cuda',
+      deviceIndex: 1,
+      lookahead: 5,
+      contextLength,
+    })
   })
   afterAll(async () => {
     await model.dispose()

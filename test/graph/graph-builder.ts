@@ -144,10 +144,14 @@ export class GraphBuilder {
 export function randomWeights(graph: Graph, seed: number): (parameter: string) => Float64Array {
   const random = new Random(seed)
   const parameters = new Map<string, Float64Array>()
-  for (const { kind, shape, name } of graph.values) {
+  for (const { kind, shape, name, parts, stacked } of graph.values) {
     if (kind !== 'weight') continue
     const size = shape.reduce<number>((product, dim) => product * Number(dim), 1)
-    parameters.set(name, random.numbers(size, shape.length === 2 ? Math.sqrt(3 / Number(shape[1])) : 1))
+    const numbers = random.numbers(size, shape.length === 2 ? Math.sqrt(3 / Number(shape[1])) : 1)
+    parameters.set(name, numbers)
+    if (stacked === undefined) continue
+    for (const [i, { parameter }] of parts!.entries())
+      parameters.set(parameter, numbers.subarray((i * size) / stacked, ((i + 1) * size) / stacked))
   }
   return (parameter) => {
     const numbers = parameters.get(parameter)

@@ -32,6 +32,15 @@ export class KernelGraph extends GraphBuilder {
     return this.weight(name, shape)
   }
 
+  /** E matrices (rows, cols) one below the other, and their numbers. */
+  stack(name: string, matrices: readonly ArrayLike<number>[], cols: number): ValueId {
+    const paths = matrices.map((numbers, e) => {
+      this.#parameters.set(`${name}.${e}`, Float32Array.from(numbers))
+      return `${name}.${e}`
+    })
+    return this.recording.stackedWeight(paths, [matrices[0]!.length / cols, cols]).id
+  }
+
   /** The matrix (N,C) whose row n is row tokens[n] of `table`. */
   activations(name: string, cols: number, table: ArrayLike<number>): ValueId {
     const rows = table.length / cols

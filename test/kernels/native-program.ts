@@ -3,7 +3,7 @@ import type { Graph, Value } from '#kvasir/graph/graph.js'
 import { Interpreter } from '#kvasir/graph/interpreter.js'
 import type { OptimizeOptions } from '#kvasir/graph/passes/index.js'
 import { optimize } from '#kvasir/graph/passes/index.js'
-import type { Backend, BackendOptions, Program, WeightStore } from '#kvasir/native/addon.js'
+import type { Backend, BackendOptions, KvCache, Program, WeightStore } from '#kvasir/native/addon.js'
 import { addon } from '#kvasir/native/addon.js'
 import { emulatedModule, testDevice } from '../devices.js'
 
@@ -46,6 +46,7 @@ export class NativeProgram implements Disposable {
   readonly graph: Graph
   readonly #backend: Backend
   readonly #store: WeightStore
+  readonly #cache: KvCache | null
   readonly #program: Program
 
   constructor(recorded: Graph, weights: Weights, options: NativeOptions = {}) {
@@ -55,12 +56,19 @@ export class NativeProgram implements Disposable {
     this.#backend = new (addon().Backend)(backendOptions(isa, threads))
     this.#store = storeWeights(this.graph, weights, this.#backend)
     const layers = attentionLayers(recorded)
-    const cache =
+    this.#cache =
       layers.length > 0
         ? new (addon().KvCache)(this.#backend, { layers, numBlocks, dtype: cacheDtype })
         : null
     const limits = { maxTokens, maxRows: maxTokens, maxSequences: 16, maxBlocks: numBlocks }
-    this.#program = new (addon().Program)(this.#backend, this.#store, cache, this.graph, limits, checked)
+    this.#program = new (addon().Program)(
+      this.#backend,
+      this.#store,
+      this.#cache,
+      this.graph,
+      limits,
+      checked,
+    )
   }
 
   run(inputs: StepInputs, abort: Int32Array | null = null): Record<string, Float32Array | Int32Array> {
@@ -76,6 +84,7 @@ export class NativeProgram implements Disposable {
 
   [Symbol.dispose](): void {
     this.#program.dispose()
+    this.#cache?.dispose() // or the device's memory would wait for the garbage collector
     this.#store.dispose()
     this.#backend.dispose()
   }
@@ -90,17 +99,26 @@ export class NativeProgram implements Disposable {
 /** A store with the weights of an optimized graph. */
 export function storeWeights(graph: Graph, weights: Weights, backend?: Backend): WeightStore {
   const store = new (addon().WeightStore)(backend)
-  for (const { kind, name, dtype, layout = 'rows', shape, parts, interleaved } of graph.values) {
+  for (const { kind, name, dtype, layout = 'rows', shape, parts, interleaved, stacked } of graph.values) {
     if (kind !== 'weight') continue
     const cols = (shape[1] as number | undefined) ?? 1
     const numbers = parts!.map((part) => new Float32Array(weights(part.parameter)))
-    const stored = interleaved
-      ? interleave(numbers[0], numbers[1], cols, layout === 'tiles' ? 8 : 32)
-      : concatenate(numbers)
+    const stored = stacked
+      ? concatenate(numbers.map((matrix) => filledUp(matrix, cols)))
+      : interleaved
+        ? interleave(numbers[0], numbers[1], cols, layout === 'tiles' ? 8 : 32)
+        : concatenate(numbers)
     store.declare({ name, dtype, layout, rows: stored.length / cols, cols })
     store.loadValues(name, stored)
   }
   return store
+}
+
+/** A matrix as it lies in a stack: whole tiles of 64 rows. */
+function filledUp(matrix: Float32Array, cols: number): Float32Array {
+  const filled = new Float32Array(Math.ceil(matrix.length / cols / 64) * 64 * cols)
+  filled.set(matrix)
+  return filled
 }
 
 function concatenate(parts: Float32Array[]): Float32Array {

@@ -130,7 +130,7 @@ describe('rms-norm', () => {
       const x = graph.slice('x', whole, 3, C)
       const residual = hasResidual ? graph.slice('residual', whole, C + 5, C) : undefined
       const weight = graph.parameter('weight', [D], randomNumbers(22, D, 2))
-      const outputs = hasResidual ? { y: 'f32' as const, sum: 'f32' as const } : { y: 'f32' as const }
+      const outputs: Record<string, 'f32'> = hasResidual ? { y: 'f32', sum: 'f32' } : { y: 'f32' }
       const attributes = { epsilon: 1e-6, heads }
       graph.finish(graph.nodeWith(op, { x, residual, weight }, ['N', C], outputs, attributes))
       const truth = graph.interpreter()

@@ -32,8 +32,8 @@ function stepOf(ids: readonly number[]): StepInputs {
 // What the passes make of a family computes what its model file says, which is what the golden has.
 describe.each(names)('the interpreter on %s', (name) => {
   it('gives the golden logits, recorded and fused', async () => {
-    const model = modelFor(readJson(fixtures, name, 'config.json'))
-    const { ids, logits } = readJson(fixtures, name, 'golden.json')
+    const { ids, logits, contextLength } = readJson(fixtures, name, 'golden.json')
+    const model = modelFor(readJson(fixtures, name, 'config.json'), { contextLength })
     const weights = await readWeights(join(fixtures, name), model)
     const recorded = record(model)
     for (const graph of [recorded, optimize(recorded)]) {
@@ -83,6 +83,11 @@ const families: [string, Record<string, unknown>][] = [
   ['gemma3', { text_config: { ...odd, sliding_window_pattern: 2 } }],
   ['smollm3', { ...odd, no_rope_layers: [1, 0] }],
   ['olmo2', odd],
+  ['mixtral', { ...odd, num_local_experts: 5, num_experts_per_tok: 3 }],
+  [
+    'qwen3_moe',
+    { ...odd, moe_intermediate_size: 33, num_experts: 9, num_experts_per_tok: 4, mlp_only_layers: [0] },
+  ],
 ]
 
 function withVocabulary(type: string, config: Record<string, unknown>, vocab_size: number) {
@@ -101,7 +106,7 @@ describe.each(families)('%s of odd sizes', (type, config) => {
     const step = stepOf(ids)
     const truth = new Interpreter(graph, { weights }).run(step).logits!
     for (const isa of isSmall ? isas : isas.slice(0, 1)) {
-      using program = new NativeProgram(graph, weights, { isa, threads: 2 })
+      using program = new NativeProgram(graph, weights, { isa, threads: 2, maxTokens: 64, numBlocks: 2 })
       expect(nmse(program.run(step).logits as Float32Array, truth), isa).toBeLessThan(1e-9)
     }
   })

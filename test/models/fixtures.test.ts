@@ -14,14 +14,16 @@ interface Golden {
   logits: number[]
   /** What follows the first half of the ids. */
   greedy?: number[]
+  contextLength?: number
 }
 
 describe.each(readdirSync(folder))('fixture %s', (name) => {
   const golden = JSON.parse(readFileSync(join(folder, name, 'golden.json'), 'utf8')) as Golden
+  const options = { ...deviceOptions, contextLength: golden.contextLength }
   let model: LanguageModel
 
   beforeAll(async () => {
-    model = await loadModel(join(folder, name), deviceOptions)
+    model = await loadModel(join(folder, name), options)
   })
   afterAll(() => model.dispose())
 
@@ -36,7 +38,7 @@ describe.each(readdirSync(folder))('fixture %s', (name) => {
   })
 
   it('gives the same bits on one thread', async () => {
-    await using single = await loadModel(join(folder, name), { ...deviceOptions, threads: 1 })
+    await using single = await loadModel(join(folder, name), { ...options, threads: 1 })
     expect((await single.logits(golden.ids)).data).toEqual((await model.logits(golden.ids)).data)
   })
 

@@ -53,7 +53,7 @@ describe('modelFor', () => {
       field: 'model_type',
       message:
         'config.json: model_type must be one of bloom, gemma, gemma2, gemma3, gemma3_text, gpt2, gpt_neo, gpt_neox, ' +
-        'gptj, kvasir_decoder, llama, mistral, olmo2, opt, phi3, qwen2, qwen3, smollm3, got "mamba"; ' +
+        'gptj, kvasir_decoder, llama, mistral, mixtral, olmo2, opt, phi3, qwen2, qwen3, qwen3_moe, smollm3, got "mamba"; ' +
         "a class of your own is added by registerModel('mamba', MyModel)",
     })
   })
@@ -170,7 +170,7 @@ const malformed: [field: string, config: object, rest: string][] = [
   [
     'activation_function',
     { ...gpt2, activation_function: 3 },
-    'must be one of relu, gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, got 3',
+    'must be one of relu, gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, relu2, got 3',
   ],
   ['num_heads', { ...neo, num_heads: 5 }, 'must be a divisor of hidden_size (64), got 5'],
   ['attention_types', { ...neo, num_layers: 3 }, 'must be for as many layers as num_layers (3), got 2'],
@@ -255,12 +255,12 @@ const unsupported: [field: string, config: object, rest: string][] = [
   [
     'hidden_act',
     { ...llama, hidden_act: 'xielu' },
-    'must be one of relu, gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, got "xielu"',
+    'must be one of relu, gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, relu2, got "xielu"',
   ],
   [
     'hidden_act',
     { ...llama, hidden_act: 'toString' },
-    'must be one of relu, gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, got "toString"',
+    'must be one of relu, gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, relu2, got "toString"',
   ],
   [
     'rope_scaling.rope_type',

@@ -166,6 +166,34 @@ void load_tests() {
       }
   });
 
+  test("matrices one below the other, each filled up", [] {
+    for (const auto& [home, to] : homes_and_dtypes()) {
+      Bench bench;
+      const int64_t rows = 33, cols = 70, filled = stacked_rows(rows);
+      std::vector<Source> matrices{bench.add(DType::kF32, {rows, cols}),
+                                   bench.add(DType::kF32, {rows, cols})};
+      WeightStore store(home.memory());
+      store.declare("w", to, home.layout, 2 * filled, cols);
+      LoadPart part;
+      part.file = bench.file();
+      part.rows = rows;
+      std::vector<double> expected(static_cast<size_t>(2 * filled * cols), 0);
+      for (int64_t i = 0; i < 2; ++i) {
+        part.source = &matrices[static_cast<size_t>(i)].entry;
+        part.row_offset = i * filled;
+        part.filled_rows = i == 0 ? filled : 0;
+        CHECK(store.load("w", part, threads(2)));
+        for (int64_t row = 0; row < rows; ++row)
+          for (int64_t col = 0; col < cols; ++col)
+            expected[static_cast<size_t>((i * filled + row) * cols + col)] =
+                at(matrices[static_cast<size_t>(i)], false, row, col);
+      }
+      CHECK(error_of([&] { store.check_complete(); }).kind ==
+            ErrorKind::kFileFormat);  // the second's last rows
+      CHECK(holds(store, "w", expected));
+    }
+  });
+
   test("runs and addends that cannot be", [] {
     Bench bench;
     Source source = bench.add(DType::kF32, {20, 3});
@@ -199,6 +227,9 @@ void load_tests() {
       CHECK(runs(offset, run, stride) == ErrorKind::kInvalidValue);
     CHECK(kind(DType::kF32, Layout::kRows, [](LoadPart& part) { part.paired_rows = 2; }) ==
           ErrorKind::kInvalidValue);
+    for (int64_t filled : {int64_t{-1}, int64_t{7}, int64_t{9}})
+      CHECK(kind(DType::kF32, Layout::kRows, [=](LoadPart& part) { part.filled_rows = filled; }) ==
+            ErrorKind::kInvalidValue);
     CHECK(kind(DType::kF32, Layout::kRows, [](LoadPart& part) { part.transposed = true; }) ==
           ErrorKind::kInvalidValue);
     CHECK(kind(DType::kF16, Layout::kRows, [](LoadPart& part) { part.addend = 1; }) ==

@@ -4,6 +4,7 @@ import {
   add,
   attention,
   embedding,
+  experts,
   gatherRows,
   gelu,
   layerNorm,
@@ -19,7 +20,7 @@ import {
   softmax,
   split,
 } from '#kvasir/nn/index.js'
-import { Symbols } from './symbols.js'
+import { matrices, Symbols } from './symbols.js'
 
 type ErrorClass = new (...args: never[]) => Error
 type Case = [message: string, error: ErrorClass, wrong: (s: Symbols) => unknown]
@@ -120,11 +121,31 @@ const norms: Case[] = [
   ],
 ]
 
+const rest = { chosen: 1, normalised: false, activation: 'silu' } as const
+
 const elementwise: Case[] = [
   ['add: b must be (N, 768), got (N, 64)', ShapeError, (s) => add(x(s), x(s, 64))],
   ['add: b must be (N, 768), got (R, 768)', ShapeError, (s) => x(s).add(s.tensor(['R', 768]))],
   ['add: a must be f32, got i32', DTypeError, (s) => add(ids(s), ids(s))],
   ['activation: up must be (N, 768), got (N, 64)', ShapeError, (s) => gelu(x(s), x(s, 64))],
+  [
+    'experts: chosen must be an integer from 1 to 3, got 4',
+    RangeError,
+    (s) => experts(x(s, 8), x(s, 3), { ...matrices(s, 3), ...rest, chosen: 4 }),
+  ],
+  [
+    'experts: logits must be (N, 2), got (N, 3)',
+    ShapeError,
+    (s) => experts(x(s, 8), x(s, 3), { ...matrices(s, 2), ...rest }),
+  ],
+  [
+    'experts: up[1] must be (5, 8), got (8, 5)',
+    ShapeError,
+    (s) => {
+      const { gate, up, down } = matrices(s, 3)
+      return experts(x(s, 8), x(s, 3), { gate, up: [up[0]!, down[1]!, up[2]!], down, ...rest })
+    },
+  ],
   ['softcap: cap must be a finite number above 0, got 0', RangeError, (s) => softcap(x(s), 0)],
   ['scale: factor must be a finite number, got Infinity', RangeError, (s) => scale(x(s), Infinity)],
   ['softmax: x must be (N, C), got (N, 2, 3)', ShapeError, (s) => softmax(s.tensor(['N', 2, 3]))],

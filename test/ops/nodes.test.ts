@@ -4,6 +4,7 @@ import {
   add,
   attention,
   embedding,
+  experts,
   gatherRows,
   gelu,
   geluTanh,
@@ -23,7 +24,7 @@ import {
   split,
   type Tensor,
 } from '#kvasir/nn/index.js'
-import { Symbols } from './symbols.js'
+import { matrices, Symbols } from './symbols.js'
 
 /** Records one op and gives its node beside the shape of what it returned. */
 function recorded(op: (s: Symbols) => Tensor) {
@@ -89,6 +90,15 @@ const ops: [name: string, record: (s: Symbols) => Tensor, expected: object][] = 
   ['softcap', (s) => softcap(x(s), 30), { inputs: ['x'], attributes: { cap: 30 }, shape: ['N', 8] }],
   ['scale', (s) => scale(x(s), 0.5), { inputs: ['x'], attributes: { factor: 0.5 }, shape: ['N', 8] }],
   ['softmax', (s) => softmax(x(s)), { inputs: ['x'], shape: ['N', 8] }],
+  [
+    'experts',
+    (s) => experts(x(s), x(s, 3), { ...matrices(s, 3), chosen: 2, normalised: true, activation: 'silu' }),
+    {
+      inputs: ['x', 'logits', 'gate', 'up', 'down'],
+      attributes: { chosen: 2, normalised: true, activation: 'silu' },
+      shape: ['N', 8],
+    },
+  ],
   [
     'gather-rows',
     (s) => gatherRows(x(s), s.tensor(['R'], 'i32')),

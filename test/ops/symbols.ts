@@ -33,3 +33,9 @@ export class Symbols {
     }
   }
 }
+
+/** The matrices of so many experts of width 8, hidden 5. */
+export function matrices(s: Symbols, count: number) {
+  const each = (...shape: number[]) => Array.from({ length: count }, () => s.parameter(...shape))
+  return { gate: each(5, 8), up: each(5, 8), down: each(8, 5) }
+}

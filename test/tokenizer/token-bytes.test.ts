@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { loadTokenizer, type Tokenizer } from '#kvasir/tokenizer/index.js'
+import { encodeWithin, loadTokenizer, type Tokenizer } from '#kvasir/tokenizer/index.js'
 import { rootDir, shared, sharedDir } from '../shared.js'
 import { byteFallbackJson, byteLevelJson, endOfText, loadJson } from './tiny-tokenizers.js'
 
@@ -37,6 +37,24 @@ describe.each(tokenizers)('tokenBytes of %s', (_, tokenizer) => {
         expect(bytesOf(ids).toString()).toBe(prefix + wellFormed)
       }),
     )
+  })
+
+  it('are the bytes of a text in the midst of another', () => {
+    for (const text of [
+      '{"name": "',
+      ' leading',
+      'word',
+      '  two',
+      'a\nb',
+      '12.5',
+      '',
+      '\n',
+      'naïve 漢字 😀',
+    ]) {
+      const ids = encodeWithin(tokenizer, Buffer.from(text))
+      if (ids.some((id) => tokenizer.tokenBytes(id) === null)) continue // a character that a small tokenizer lacks
+      expect(bytesOf(ids).toString()).toBe(text)
+    }
   })
 
   it('are the bytes of what is decoded in the midst of a text', () => {

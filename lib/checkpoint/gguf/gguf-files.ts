@@ -4,7 +4,7 @@ import { CheckpointError } from '../../errors.js'
 import type { CheckpointFile, TensorEntry } from '../../native/addon.js'
 import { addon } from '../../native/addon.js'
 import { shortPath } from '../json-file.js'
-import type { GgufTensors } from './architectures.js'
+import type { GgufTensors } from './architecture.js'
 import { GgufMetadata } from './metadata.js'
 
 const maxParts = 4096

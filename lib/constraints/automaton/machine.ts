@@ -24,8 +24,12 @@ export const unknown = -1
 /** Entries of the transition table: 32 MiB. */
 const maxTableEntries = 2 ** 23
 const initialConfigurations = 64
-/** Steps of one mask or token, about a second: what only constraints that were made for it take. */
-const maxWork = 2e7
+/** Steps of one mask or token, about two seconds: what only constraints that were made for it take. */
+const maxWork = 2e6
+/** States with their stacks in one configuration: ways in which a text can be read, or properties that may come next. */
+const maxItems = 10_000
+/** The same of all configurations, and their stacks' frames, that are remembered. */
+const maxRemembered = 2 ** 20
 
 /**
  * Runs a program: a pushdown automaton whose configurations (sets of states with stacks) are found while it
@@ -48,6 +52,7 @@ export class Machine {
   readonly #byKey = new Map<string, Configuration>()
   #root = new Frame(0, null, -1, -1, 0)
   #numFrames = 1
+  #numItems = 0
   #work = 0
 
   constructor(program: Program) {
@@ -75,6 +80,7 @@ export class Machine {
   }
 
   start(): Configuration {
+    this.#work = 0
     const found = new Items()
     this.#close(found, this.program.start, this.#root)
     return this.#intern(found)
@@ -83,10 +89,17 @@ export class Machine {
   /** Call before an operation: makes room where memory is full, and gives a configuration its present id. */
   refresh(configuration: Configuration): Configuration {
     this.#work = 0
-    if (this.#configurations.length > this.#maxConfigurations) this.#forget()
+    if (this.#isFull) this.#forget()
     if (configuration.generation === this.generation) return configuration
     const frames = configuration.frames.map((frame) => this.#copy(frame, null, this.#root))
     return this.configurationOf(configuration.states, frames, configuration.isAccepting)
+  }
+
+  get #isFull(): boolean {
+    return (
+      this.#configurations.length > this.#maxConfigurations ||
+      this.#numItems + this.#numFrames > maxRemembered
+    )
   }
 
   /** The configuration of some states with their stacks, which lead nowhere without a byte. */
@@ -233,6 +246,9 @@ export class Machine {
   }
 
   #remember(key: string, configuration: Configuration): void {
+    if (configuration.states.length > maxItems)
+      throw overBudget('constraint', `one that a text can be read by in at most ${maxItems} ways at once`)
+    this.#numItems += configuration.states.length
     this.#configurations.push(configuration)
     this.#byKey.set(key, configuration)
     if (this.#configurations.length > this.accepting.length) {
@@ -255,6 +271,7 @@ export class Machine {
     this.#byKey.clear()
     this.#root = new Frame(0, null, -1, -1, 0)
     this.#numFrames = 1
+    this.#numItems = 0
     this.table = new Int32Array(initialConfigurations * this.numClasses).fill(unknown)
     this.accepting = new Uint8Array(initialConfigurations)
     this.#stable = new Int32Array(initialConfigurations).fill(unknown)

@@ -147,7 +147,7 @@ function leastFixpoint(
   for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
     if (truths[index] || !holds(index, truths)) continue
     truths[index] = true
-    pending.push(...dependents[index]!)
+    for (const dependent of dependents[index]!) pending.push(dependent)
   }
   return truths
 }

@@ -1,6 +1,6 @@
 import type { JsonSchema, JsonType } from '../json-schema.js'
 import { below, has, type Leaf, leavesOf, type Place } from './place.js'
-import { allowedTypes, typesOf } from './types.js'
+import { allowedTypes, allTypes, typesOf } from './types.js'
 import { canonicalJson, valuesOf } from './values.js'
 
 /** What can be told of an option without looking at its values. */
@@ -16,25 +16,50 @@ interface Traits {
 }
 
 /** Whether what is generated for one option can be told never to fulfil another one. */
-export function areDisjoint(root: JsonSchema, options: readonly (readonly Place[])[]): boolean {
-  const traits = options.map((places) => traitsOf(root, places))
-  return traits.every((a, i) =>
-    traits.slice(i + 1).every((b) => a === null || b === null || isDisjoint(a, b)),
-  )
+export function areDisjoint(
+  root: JsonSchema,
+  options: readonly (readonly Place[])[],
+  checkTime: () => void,
+): boolean {
+  const search = { root, checkTime }
+  const traits = options.map((places) => traitsOf(search, places, 0)).filter((each) => each !== null)
+  return traits.every((a, i) => {
+    checkTime()
+    return traits.slice(i + 1).every((b) => isDisjoint(a, b))
+  })
+}
+
+interface Search {
+  readonly root: JsonSchema
+  readonly checkTime: () => void
+}
+
+/** Unions in unions that are looked into; deeper ones may be anything. */
+const maxUnions = 3
+
+const anything: Traits = {
+  allowed: new Set(allTypes),
+  generated: new Set(allTypes),
+  values: null,
+  properties: new Map(),
+  required: new Set(),
 }
 
 /** Null for an option that accepts nothing. */
-function traitsOf(root: JsonSchema, places: readonly Place[]): Traits | null {
-  const leaves = leavesOf(root, places)
+function traitsOf(search: Search, places: readonly Place[], depth: number): Traits | null {
+  search.checkTime()
+  if (depth > maxUnions) return anything
+  const leaves = leavesOf(search.root, places)
   if (leaves === null) return null
   const options = leaves.flatMap((leaf) => unionOf(leaf))
   const plain = leaves.map((leaf): Leaf => ({ ...leaf, without: [...leaf.without, 'anyOf', 'oneOf'] }))
-  const inUnion = options.length === 0 ? null : options.map((option) => traitsOf(root, [...plain, option]))
+  const inUnion =
+    options.length === 0 ? null : options.map((option) => traitsOf(search, [...plain, option], depth + 1))
   return {
     allowed: inUnion === null ? allowedTypes(plain) : union(inUnion, 'allowed'),
     generated: inUnion === null ? typesOf(plain) : union(inUnion, 'generated'),
     values: inUnion === null ? listed(plain) : null,
-    properties: discriminators(root, plain),
+    properties: discriminators(search.root, plain),
     required: new Set(plain.flatMap((leaf) => (has(leaf, 'required') ? leaf.schema.required! : []))),
   }
 }
@@ -74,8 +99,8 @@ function onlyLists(leaf: Leaf): string[] {
 }
 
 function isDisjoint(a: Traits, b: Traits): boolean {
-  if (haveNoType(a.generated, b.allowed) && haveNoType(b.generated, a.allowed)) return true
   if (a.values !== null && b.values !== null && haveNothing(a.values, b.values)) return true
+  if (haveNoType(a.generated, b.allowed) && haveNoType(b.generated, a.allowed)) return true
   const areObjects = [a, b].every(({ generated }) => [...generated].every((type) => type === 'object'))
   return (
     areObjects &&

@@ -107,6 +107,9 @@ export function isBare(leaf: Leaf): boolean {
 /** The keywords in force, checked. @throws ConstraintError for unknown ones, and values of a wrong kind */
 function checkKeywords(schema: JsonSchemaObject, pointer: string): void {
   for (const [keyword, value] of Object.entries(schema)) {
+    // An identifier below the root would be a root of its own for pointers.
+    if (keyword === '$id' && pointer !== '')
+      throw unsupported(at(`${pointer}/$id`), 'an identifier in a part')
     if (annotations.has(keyword)) continue
     const is = Object.hasOwn(kindOf, keyword) ? kindOf[keyword] : undefined
     if (is === undefined)
@@ -123,10 +126,13 @@ function checkKeywords(schema: JsonSchemaObject, pointer: string): void {
 /** Leaves of what a conjunction of places asks for, or null where one of them is `false`. */
 export function leavesOf(root: JsonSchema, places: readonly Place[]): Leaf[] | null {
   const leaves = new Map<string, Leaf>()
+  const done = new Set<string>()
   let isPossible = true
   const visit = (place: Place, way: readonly string[]): void => {
     if (way.includes(place.pointer))
       throw unsupported(at(place.pointer), 'a reference that leads back to itself')
+    if (done.has(keyOf(place))) return
+    done.add(keyOf(place))
     if (typeof place.schema === 'boolean') {
       isPossible &&= place.schema
       return

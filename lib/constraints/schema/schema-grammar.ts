@@ -92,7 +92,10 @@ class SchemaCompiler implements SchemaContext {
       .map((each): Leaf => (each === leaf ? { ...leaf, without: [...leaf.without, keyword] } : each))
       .filter((each) => !isBare(each))
     const options = leaf.schema[keyword]!.map((option, i) => [...rest, below(leaf, option, keyword, i)])
-    if (keyword === 'oneOf' && !areDisjoint(this.root, options))
+    if (
+      keyword === 'oneOf' &&
+      !areDisjoint(this.root, options, () => this.budget.checkTime(at(leaf.pointer)))
+    )
       throw unsupported(
         at(`${leaf.pointer}/oneOf`),
         'oneOf whose options are not told apart by type, by const or enum, or by a required property with const or enum',

@@ -60,6 +60,11 @@ function bindInput({ name, shape }: Value, length: number, sizes: Sizes): void {
   }
   if (unknown === undefined) return
   sizes.set(unknown, size)
-  if (unknown === 'S') sizes.set('S+1', size + 1)
-  if (unknown === 'S+1') sizes.set('S', size - 1)
+  for (const [dim, andOne] of [
+    ['S', 'S+1'],
+    ['R', 'R+1'],
+  ] as const) {
+    if (unknown === dim) sizes.set(andOne, size + 1)
+    if (unknown === andOne) sizes.set(dim, size - 1)
+  }
 }

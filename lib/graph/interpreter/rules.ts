@@ -1,9 +1,11 @@
 import type { OpName } from '../op-set.js'
 import { activation } from './activation.js'
 import { add } from './add.js'
+import { adjustLogits } from './adjust-logits.js'
 import { attention } from './attention.js'
 import type { Rule } from './call.js'
 import { embedding } from './embedding.js'
+import { experts } from './experts.js'
 import { gatherRows } from './gather-rows.js'
 import { kvAppend } from './kv-append.js'
 import { layerNorm } from './layer-norm.js'
@@ -16,6 +18,7 @@ import { scale } from './scale.js'
 import { slice } from './slice.js'
 import { softcap } from './softcap.js'
 import { softmax } from './softmax.js'
+import { topLogits } from './top-logits.js'
 
 /** What each op computes. */
 export const rules: Readonly<Record<OpName, Rule>> = {
@@ -31,8 +34,11 @@ export const rules: Readonly<Record<OpName, Rule>> = {
   scale,
   softcap,
   softmax,
+  experts,
   'gather-rows': gatherRows,
   attention,
   'kv-append': kvAppend,
+  'adjust-logits': adjustLogits,
   sample,
+  'top-logits': topLogits,
 }

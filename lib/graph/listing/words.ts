@@ -18,6 +18,8 @@ const descriptions: Record<string, (node: Node, graph: Graph) => string> = {
   activation: ({ inputs, attributes: { kind } }) => (inputs.up === undefined ? `${kind}` : `${kind}(x) * up`),
   scale: ({ attributes: { factor } }) => `scale by ${factor}`,
   softcap: ({ attributes: { cap } }) => `softcap ${cap}`,
+  experts: ({ inputs, attributes: { chosen, activation } }, graph) =>
+    `${chosen} of ${graph.values[inputs.gate!]!.stacked} experts, ${activation}(gate) * up`,
   attention,
   'kv-append': ({ inputs, attributes: { layer, interleaved } }) =>
     inputs.table === undefined

@@ -1,6 +1,6 @@
 import type { DType, Graph, Node, ValueId } from '../graph.js'
 import { GraphEditor } from '../rewrite.js'
-import { endsTheStep, mayFollowLogits } from './logits.js'
+import { choosesTokens, endsTheStep, mayFollowLogits } from './logits.js'
 
 export interface ActivationTypeOptions {
   /** The type that results have between layers: f32 (the CPU, the default) or one of 16 bits (CUDA). */
@@ -27,7 +27,7 @@ export function activationTypes(graph: Graph, { activations = 'f32' }: Activatio
 }
 
 function staysExact(editor: GraphEditor, node: Node, output: string, exact: ReadonlySet<ValueId>): boolean {
-  if (node.op === 'rope-table' || node.op === 'sample') return true
+  if (node.op === 'rope-table' || choosesTokens.has(node.op)) return true
   if (output !== 'y') return false
   if (node.op === 'linear') return node.inputs.residual === undefined && endsTheStep(editor, node.outputs.y!)
   return mayFollowLogits.has(node.op) && exact.has(node.inputs.x!)

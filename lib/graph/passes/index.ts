@@ -12,6 +12,7 @@ import { ropeAppend } from './rope-append.js'
 import type { RoundOperandsOptions } from './round-operands.js'
 import { roundOperands } from './round-operands.js'
 
+export { withControlledSampling } from './with-controlled-sampling.js'
 export { withHidden } from './with-hidden.js'
 export { withProbabilities } from './with-probabilities.js'
 export { withSampling } from './with-sampling.js'
@@ -41,8 +42,4 @@ export const passes: readonly (readonly [name: string, pass: Pass])[] = [
 /** The form of a recorded graph that native code runs: lowered, fused, types and layouts chosen. */
 export function optimize(graph: Graph, options: OptimizeOptions = {}): Graph {
   return passes.reduce((result, [, pass]) => pass(result, options), graph)
-}
-
-export function withControlledSampling(graph: Graph, _options: { most: number }): Graph {
-  return graph
 }

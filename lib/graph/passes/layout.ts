@@ -25,7 +25,10 @@ export interface LayoutOptions {
  */
 export function layout(graph: Graph, options: LayoutOptions = {}): Graph {
   const editor = new GraphEditor(graph)
-  const linears = readers(graph, 'linear')
+  const linears = new Map([
+    ...['gate', 'up', 'down'].flatMap((input) => [...readers(graph, 'experts', input)]),
+    ...readers(graph, 'linear'),
+  ])
   const embeddings = readers(graph, 'embedding')
   const known = new Map(options.weightsLike?.values.map((value) => [value.name, value]))
   for (const { id, kind, name, parts = [] } of editor.values()) {
@@ -47,8 +50,8 @@ export function layout(graph: Graph, options: LayoutOptions = {}): Graph {
 }
 
 /** The nodes of an op by the weight that they read. */
-function readers(graph: Graph, op: string): Map<ValueId, Node> {
-  return new Map(graph.nodes.filter((node) => node.op === op).map((node) => [node.inputs.weight!, node]))
+function readers(graph: Graph, op: string, input = 'weight'): Map<ValueId, Node> {
+  return new Map(graph.nodes.filter((node) => node.op === op).map((node) => [node.inputs[input]!, node]))
 }
 
 function chooseType(

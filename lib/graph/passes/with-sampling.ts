@@ -1,9 +1,8 @@
-import type { Graph, StepInputName, ValueId } from '../graph.js'
-import { stepInputs } from '../graph.js'
+import type { Graph } from '../graph.js'
 import { GraphEditor } from '../rewrite.js'
-import { takeLogits } from './logits.js'
+import { inputOf, takeLogits } from './logits.js'
 
-const samplingInputs = ['temperature', 'topK', 'topP', 'minP', 'seed', 'counter'] as const
+export const samplingInputs = ['temperature', 'topK', 'topP', 'minP', 'seed', 'counter'] as const
 
 /**
  * Chooses tokens at the end of a step: output `logits` gives way to `ids` (R) and `logprobs` (R). The step takes the
@@ -27,10 +26,4 @@ export function withSampling(graph: Graph): Graph {
   })
   editor.outputs = { ...others, ids, logprobs }
   return editor.finish()
-}
-
-/** A step table of the graph, added where it is not there yet. */
-function inputOf(editor: GraphEditor, name: StepInputName): ValueId {
-  for (const value of editor.values()) if (value.kind === 'input' && value.name === name) return value.id
-  return editor.addValue({ kind: 'input', name, ...stepInputs[name] })
 }

@@ -40,6 +40,10 @@ static inline Vec round(Vec a) { return {_mm512_roundscale_ps(a.v, 0)}; }
 static inline Vec select_less(Vec a, Vec b, Vec x, Vec y) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
 }
+// Bit i ? x : y, by lane.
+static inline Vec select_bits(uint32_t bits, Vec x, Vec y) {
+  return {_mm512_mask_blend_ps(static_cast<__mmask16>(bits), y.v, x.v)};
+}
 // Bit i: a[i] >= b[i].
 static inline uint32_t greater_equal_bits(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ); }
 static inline float reduce_add(Vec a) { return _mm512_reduce_add_ps(a.v); }

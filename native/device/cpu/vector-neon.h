@@ -39,6 +39,10 @@ static inline Vec round(Vec a) { return {vrndnq_f32(a.v)}; }
 static inline Vec select_less(Vec a, Vec b, Vec x, Vec y) {
   return {vbslq_f32(vcltq_f32(a.v, b.v), x.v, y.v)};
 }
+static inline Vec select_bits(uint32_t bits, Vec x, Vec y) {
+  alignas(16) static const uint32_t kBits[4] = {1, 2, 4, 8};
+  return {vbslq_f32(vtstq_u32(vdupq_n_u32(bits), vld1q_u32(kBits)), x.v, y.v)};
+}
 static inline uint32_t greater_equal_bits(Vec a, Vec b) {
   alignas(16) static const uint32_t kBits[4] = {1, 2, 4, 8};
   return vaddvq_u32(vandq_u32(vcgeq_f32(a.v, b.v), vld1q_u32(kBits)));

@@ -41,6 +41,12 @@ static inline Vec select_less(Vec a, Vec b, Vec x, Vec y) {
   __m128 m = _mm_cmplt_ps(a.v, b.v);
   return {_mm_or_ps(_mm_and_ps(m, x.v), _mm_andnot_ps(m, y.v))};
 }
+static inline Vec select_bits(uint32_t bits, Vec x, Vec y) {
+  const __m128i lane = _mm_setr_epi32(1, 2, 4, 8);
+  const __m128i chosen = _mm_and_si128(_mm_set1_epi32(static_cast<int>(bits)), lane);
+  const __m128 m = _mm_castsi128_ps(_mm_cmpeq_epi32(chosen, lane));
+  return {_mm_or_ps(_mm_and_ps(m, x.v), _mm_andnot_ps(m, y.v))};
+}
 static inline uint32_t greater_equal_bits(Vec a, Vec b) {
   return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpge_ps(a.v, b.v)));
 }

@@ -1,101 +1,22 @@
 #pragma once
 
-// The tokens of a row that top-k, top-p and min-p have to look at, and where those cut them off.
-//
-// A cut is found by halving an interval of logits: ten to twenty vector passes over the candidates,
-// a quarter of the time that a radix selection in scalar code took (GPT-2's vocabulary, AVX-512).
+// The tokens of a row that top-k, typical, top-p and min-p have to look at, and where those cut them off.
 
-#include <cfloat>
 #include <cstdint>
-#include <cstring>
 
-#include "device/cpu/rows.h"
+#include "kernels/sample/interval.cpu.h"
 
 namespace kvasir::KVASIR_ISA {
-
-constexpr float kInfinity = __builtin_inff();
 
 // Tokens in ascending order of id.
 struct Candidates {
   float* logit;
   float* probability;  // over that of the row's largest; 0 for what has been cut off
   int32_t* id;
+  float* closeness;  // to the typical: see keep_typical
   int64_t count;
   float least, largest;  // bounds of the logits not yet cut off
 };
-
-// Unsigned integers in the order of the floats, and back. -0 counts as 0.
-static inline uint32_t order_key(float x) {
-  uint32_t bits;
-  x += 0.0f;
-  std::memcpy(&bits, &x, 4);
-  return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
-}
-static inline float from_order_key(uint32_t key) {
-  const uint32_t bits = key ^ (key >> 31 ? 0x80000000u : 0xffffffffu);
-  float x;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-
-// Calls body(i) in ascending order for the elements with low <= x[i] < high.
-template <typename F>
-static inline void for_each_between(const float* x, int64_t count, float low, float high, const F& body) {
-  const Vec lows = broadcast(low), highs = broadcast(high);
-  for_each_vector(count, [&](int64_t c, auto lanes) {
-    const Vec v = keep(load(x + c, lanes), lanes, highs);
-    uint32_t bits = greater_equal_bits(v, lows) & ~greater_equal_bits(v, highs);
-    for (; bits != 0; bits &= bits - 1) body(c + __builtin_ctz(bits));
-  });
-}
-
-// Number and weight of some elements, by lane.
-struct Share {
-  Vec count;
-  Wide weight;
-};
-static inline Share operator+(Share a, Share b) { return {a.count + b.count, a.weight + b.weight}; }
-
-static inline Share share_of_at_least(const float* x, const float* weight, int64_t count, float bound) {
-  const Vec bounds = broadcast(bound), below = broadcast(-kInfinity);
-  return sum_vectors(count, Share{zero(), widen(zero())}, [&](int64_t c, auto lanes) {
-    const Vec v = keep(load(x + c, lanes), lanes, below);
-    const Vec one = select_less(v, bounds, zero(), broadcast(1.0f));
-    if (weight == nullptr) return Share{one, widen(zero())};
-    return Share{one, widen(one * load(weight + c, lanes))};
-  });
-}
-
-// An interval of x in which a list in descending order reaches a target weight.
-struct Interval {
-  float low, high;  // low <= x < high
-  int64_t count;    // elements in it; 0 where `low` is the only number in it
-  double above;     // weight of everything from `high` on
-};
-
-// Halves the interval until it has at most `enough` elements or all of them are equal. The weights (of one
-// each where null) reach `target` from `least` on.
-static Interval narrow(const float* x, const float* weight, int64_t count, float least, float largest,
-                       double target, int64_t enough) {
-  uint32_t low = order_key(least), high = order_key(largest) + 1;
-  int64_t count_low = count, count_high = 0;
-  double above = 0;
-  while (high - low > 1 && count_low - count_high > enough) {
-    const uint32_t middle = low + (high - low) / 2;
-    const Share share = share_of_at_least(x, weight, count, from_order_key(middle));
-    const int64_t n = static_cast<int64_t>(reduce_add(share.count));
-    const double sum = weight != nullptr ? reduce_add(share.weight) : static_cast<double>(n);
-    if (sum >= target) {
-      low = middle;
-      count_low = n;
-    } else {
-      high = middle;
-      count_high = n;
-      above = sum;
-    }
-  }
-  return {from_order_key(low), from_order_key(high), high - low == 1 ? 0 : count_low - count_high, above};
-}
 
 // The last element of a list in descending order, equals in ascending order of index.
 struct Cut {
@@ -135,26 +56,69 @@ static Cut find_cut(const float* x, const float* weight, int64_t count, float le
   return cut;
 }
 
-static void cut_off(Candidates& candidates, Cut cut) {
+// Leaves what the list in descending order of x has up to the cut.
+static void cut_off(Candidates& candidates, const float* x, Cut cut) {
   float* p = candidates.probability;
   const Vec value = broadcast(cut.value);
   for_each_vector(candidates.count, [&](int64_t c, auto lanes) {
-    store(p + c, select_less(load(candidates.logit + c, lanes), value, zero(), load(p + c, lanes)), lanes);
+    store(p + c, select_less(load(x + c, lanes), value, zero(), load(p + c, lanes)), lanes);
   });
   for (int64_t i = cut.index + 1; i < candidates.count; i++)
-    if (candidates.logit[i] == cut.value) p[i] = 0;
+    if (x[i] == cut.value) p[i] = 0;
+}
+
+static void cut_off_logits(Candidates& candidates, Cut cut) {
+  cut_off(candidates, candidates.logit, cut);
   candidates.least = cut.value;
 }
 
 // Keeps the k largest.
 static void keep_top_k(Candidates& c, int64_t k) {
   if (k < c.count)
-    cut_off(c, find_cut(c.logit, nullptr, c.count, c.least, c.largest, static_cast<double>(k)));
+    cut_off_logits(c, find_cut(c.logit, nullptr, c.count, c.least, c.largest, static_cast<double>(k)));
 }
 
 // Keeps the largest whose probabilities reach `target`.
 static void keep_top_p(Candidates& c, double target) {
-  cut_off(c, find_cut(c.logit, c.probability, c.count, c.least, c.largest, target));
+  cut_off_logits(c, find_cut(c.logit, c.probability, c.count, c.least, c.largest, target));
+}
+
+// How far a logit is from the largest, at the temperature: -log of its probability, but for a constant.
+static inline Vec distance_of(Vec logit, float largest, float inverse) {
+  return (broadcast(largest) - logit) * broadcast(inverse);
+}
+
+// d p, and 0 where p is: d may be infinite there.
+static inline Vec weighted_distance(Vec d, Vec p) { return select_less(zero(), p, d * p, zero()); }
+
+// The sum of weighted distances of what is left.
+static double add_distances(const Candidates& candidates, float inverse) {
+  return reduce_add(sum_vectors(candidates.count, widen(zero()), [&](int64_t c, auto lanes) {
+    const Vec d = distance_of(load(candidates.logit + c, lanes), candidates.largest, inverse);
+    return widen(weighted_distance(d, load(candidates.probability + c, lanes)));
+  }));
+}
+
+// Keeps what is closest to the mean distance, until the probabilities reach `target`.
+static void keep_typical(Candidates& candidates, float mean, float inverse, double target) {
+  constexpr float kLeast =
+      -88.0f;  // probabilities are 0 beyond a distance of 87.4, and so is the mean below that
+  float* closeness = candidates.closeness;
+  for_each_vector(candidates.count, [&](int64_t c, auto lanes) {
+    const Vec d = distance_of(load(candidates.logit + c, lanes), candidates.largest, inverse);
+    const Vec p = load(candidates.probability + c, lanes);
+    store(closeness + c, select_less(zero(), p, -abs(d - broadcast(mean)), broadcast(-kInfinity)), lanes);
+  });
+  cut_off(candidates, closeness,
+          find_cut(closeness, candidates.probability, candidates.count, kLeast, 0, target));
+}
+
+static float largest_probability(const Candidates& candidates) {
+  Vec largest = zero();
+  for_each_vector(candidates.count, [&](int64_t c, auto lanes) {
+    largest = max(load(candidates.probability + c, lanes), largest);
+  });
+  return reduce_max(largest);
 }
 
 // Keeps what has at least the probability `least`, over that of the largest.

@@ -1,6 +1,6 @@
 #pragma once
 
-// The tokens of a row that top-k, top-p and min-p have to look at, where those cut them off, and the draw.
+// The tokens of a row that top-k, typical, top-p and min-p have to look at, where those cut them off, and the draw.
 //
 // Candidates are collected in shared memory where they are no more than 4096, else they stay where they are and every
 // pass reads the row. Sums have a fixed order or are of integers: a row's token depends on nothing but the row.
@@ -16,10 +16,16 @@ struct Cut {
   __device__ bool keeps(float x, int i) const { return x > logit || (x == logit && i <= id); }
 };
 
+// A list in descending order of logits.
+struct ByLogit {
+  __device__ float operator()(float logit) const { return logit; }
+};
+
 // What is kept weighs its probability.
+template <class Keeps>
 struct Kept {
   Softmax softmax;
-  Cut cut;
+  Keeps cut;
   float least;  // probability
   __device__ float operator()(float logit, int id) const {
     const float p = softmax(logit);
@@ -28,9 +34,10 @@ struct Kept {
 };
 
 // What is kept and has a certain logit weighs 1.
+template <class Keeps>
 struct Equal {
   float logit;
-  Cut cut;
+  Keeps cut;
   __device__ float operator()(float x, int id) const { return x == logit && cut.keeps(x, id) ? 1.0f : 0.0f; }
 };
 
@@ -91,9 +98,9 @@ __device__ __forceinline__ double weight_in(const Workspace& shared, int bucket)
 }
 
 // A histogram of the interval in 512 buckets; returns that in which the target is reached.
-template <class List>
-__device__ __forceinline__ Interval narrow_once(const List& list, const Interval& in, const Cut& cut,
-                                                const Softmax* weights, double target) {
+template <class List, class Keeps, class Order>
+__device__ __forceinline__ Interval narrow_once(const List& list, const Interval& in, const Keeps& cut,
+                                                const Softmax* weights, double target, const Order& order) {
   Workspace& shared = workspace();
   const int thread = static_cast<int>(threadIdx.x);
   const int leading = __clz(static_cast<int>(in.span));
@@ -103,7 +110,7 @@ __device__ __forceinline__ Interval narrow_once(const List& list, const Interval
   shared.bucket_high[thread] = 0;
   __syncthreads();
   for_each(list, [&](float logit, int id) {
-    const uint32_t offset = order_key(logit) - in.low;
+    const uint32_t offset = order_key(order(logit)) - in.low;
     if (offset > in.span || !cut.keeps(logit, id)) return;
     atomicAdd(&shared.bucket_counts[offset >> shift], 1u);
     if (weights != nullptr) add_weight(shared, offset >> shift, (*weights)(logit));
@@ -123,16 +130,17 @@ __device__ __forceinline__ Interval narrow_once(const List& list, const Interval
   return shared.interval;
 }
 
-// Narrows down where the descending list of what `cut` keeps, from the logit `least` on, reaches the target weight.
-// Ends with at most `enough` elements, with equal ones, or where all of the interval is needed. Without weights, each
-// element weighs 1.
-template <class List>
-__device__ __noinline__ Interval narrow(const List& list, float least, const Cut& cut, float largest,
-                                        const Softmax* weights, double target, int enough) {
+// Narrows down where the list of what `cut` keeps, in descending order of order(logit), from `least` on, reaches the
+// target weight. Ends with at most `enough` elements, with equal ones, or where all of the interval is needed. Without
+// weights, each element weighs 1.
+template <class List, class Keeps, class Order = ByLogit>
+__device__ __noinline__ Interval narrow(const List& list, float least, const Keeps& cut, float largest,
+                                        const Softmax* weights, double target, int enough,
+                                        const Order& order = {}) {
   const uint32_t low = order_key(least);
   Interval in{low, order_key(largest) - low, 0, 0, 0, true};
   do {
-    in = narrow_once(list, in, cut, weights, target);
+    in = narrow_once(list, in, cut, weights, target, order);
   } while (in.reached && in.span > 0 && in.count > enough && in.through != target);
   return in;
 }
@@ -217,18 +225,25 @@ __device__ __noinline__ int find_token(const Row& row, const List& list, const W
   return workspace().token;
 }
 
-// Where the descending list of what `cut` keeps must end for its weight to reach the target.
-template <class T>
+// Draws by weight; `uniform` in [0,1).
+template <class List, class Weight>
+__device__ __forceinline__ int draw(const Row& row, const List& list, const Weight& weight, double uniform) {
+  return find_token(row, list, weight, uniform * add_up(row, list, weight));
+}
+
+// Where the descending list of what `kept` keeps, which is no more than `cut` does, must end for its weight to reach the
+// target.
+template <class T, class Keeps>
 __device__ __noinline__ Cut find_cut(const Row& row, const Tokens<T>& tokens, const Cut& cut,
-                                     const Softmax* weights, double target) {
-  const Interval in = narrow(tokens, cut.logit, cut, row.softmax.largest, weights, target, 1);
+                                     const Keeps& kept, const Softmax* weights, double target) {
+  const Interval in = narrow(tokens, cut.logit, kept, row.softmax.largest, weights, target, 1);
   const float logit = from_order_key(in.low);
   const Cut all{logit, logit == cut.logit ? cut.id : kNoId};  // never more than `cut` keeps
   if (!in.reached || in.span > 0 || in.count == 1) return all;
   const double weight = weights != nullptr ? (*weights)(logit) : 1.0;
   const double needed = ceil((target - in.above) / weight);  // of equal ones
   if (!(needed < in.count)) return all;
-  const Equal equal{logit, cut};
+  const Equal<Keeps> equal{logit, kept};
   add_up(row, tokens, equal);
   return {logit, find_token(row, tokens, equal, needed - 1)};
 }

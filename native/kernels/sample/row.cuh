@@ -50,6 +50,16 @@ struct Softmax {
   __device__ float operator()(float logit) const { return exponential((logit - largest) * inverse); }
 };
 
+// How far a logit is from the largest: -log of its probability, but for a constant.
+__device__ __forceinline__ float distance_of(const Softmax& softmax, float logit) {
+  return product(difference(softmax.largest, logit), softmax.inverse);
+}
+// That times the probability; 0 where the probability is, since the distance may be infinite there.
+__device__ __forceinline__ float weighted_distance(const Softmax& softmax, float logit) {
+  const float p = softmax(logit);
+  return p > 0 ? product(p, distance_of(softmax, logit)) : 0.0f;
+}
+
 struct Row {
   int V, windows;
   // Of every window, in scratch:
@@ -58,22 +68,29 @@ struct Row {
   double* sums;    // of e^((logit - largest in it) / temperature), then of what a token is drawn by
   float* maxima;   // (windows, kGroups): the largest logits of the groups
   int* counts;     // of its candidates, then of those before it
+  // Where tokens are chosen from another matrix than the model's logits, null elsewhere:
+  double* distances;     // sums for typical sampling, see reduce_distances
+  float* plain_largest;  // of the model's logits, which `plain` then is of
   // Of the row, once all its windows are there:
   Softmax softmax;
-  int first_largest;  // id
-  double plain_sum;   // of e^(logit - largest)
-  double sum;         // of softmax(logit)
+  int first_largest;      // id
+  float plain_reference;  // largest of the model's logits
+  double plain_sum;       // of e^(logit - plain_reference)
+  double sum;             // of softmax(logit)
+  double distance_sum;    // of softmax(logit) times the distance from the largest
 };
 
-__device__ inline Row row_in(std::byte* scratch, int V) {
+__device__ inline Row row_in(std::byte* scratch, int V, bool adjusted) {
   Row row{};
   row.V = V;
   row.windows = (V + kWindow - 1) / kWindow;
   row.best = reinterpret_cast<uint64_t*>(scratch);
   row.plain = reinterpret_cast<double*>(row.best + row.windows);
   row.sums = row.plain + row.windows;
-  row.maxima = reinterpret_cast<float*>(row.sums + row.windows);
+  row.distances = adjusted ? row.sums + row.windows : nullptr;
+  row.maxima = reinterpret_cast<float*>(row.sums + (adjusted ? 2 : 1) * row.windows);
   row.counts = reinterpret_cast<int*>(row.maxima + row.windows * kGroups);
+  row.plain_largest = adjusted ? reinterpret_cast<float*>(row.counts + row.windows) : nullptr;
   return row;
 }
 

@@ -1,67 +1,40 @@
 // One thread takes a row, in two passes over its logits: one for the maxima of groups of tokens, one for the
 // sums of e^(logit - maximum). What follows looks at single groups, found by their maxima or sums, or at the
-// tokens that can survive top-k, top-p and min-p; nothing is sorted. 8 bytes a token are read.
+// tokens that can survive top-k, typical, top-p and min-p; nothing is sorted. 8 bytes a token are read; where tokens
+// are chosen from other logits than the model's, 8 more for the log probability; typical without top-k takes 4 more.
 
 #include "kernels/sample/sample.h"
 
-#include <cmath>
-
-#include "device/cpu/rows.h"
 #include "kernels/sample/candidates.cpu.h"
+#include "kernels/sample/groups.cpu.h"
 #include "kernels/sample/philox.cpu.h"
 
 namespace kvasir::KVASIR_ISA {
 
-// Sixteen vectors of tokens; the last group of a row may be shorter.
-constexpr int64_t kGroup = 16 * kWidth;
-
 struct Row {
-  const float* logits;  // (V,)
-  int64_t V;
-  int64_t groups;
-  float largest;          // logit
+  Groups groups;
   double sum;             // of e^(logit - largest)
   float inverse;          // 1 / temperature
   double tempered;        // sum of e^((logit - largest) / temperature), where it was asked for
-  float* maxima;          // (groups, kWidth): the largest of every kWidth-th logit of a group
   double* group_sums;     // (groups,): the parts of `tempered`
   Candidates candidates;  // room for V
-
-  int64_t group_begin(int64_t g) const { return g * kGroup; }
-  int64_t group_size(int64_t g) const { return (g + 1) * kGroup < V ? kGroup : V - g * kGroup; }
 };
 
-static Row row_in(std::byte* scratch, const float* logits, int64_t V) {
+static Row row_in(std::byte* scratch, const float* logits, int64_t V, float inverse) {
   Row row{};
-  row.logits = logits;
-  row.V = V;
-  row.groups = (V + kGroup - 1) / kGroup;
   auto take = [&](int64_t bytes) {
     std::byte* start = scratch;
     scratch += (bytes + 63) / 64 * 64;
     return start;
   };
-  row.maxima = reinterpret_cast<float*>(take(row.groups * kWidth * 4));
-  row.group_sums = reinterpret_cast<double*>(take(row.groups * 8));
+  row.groups = groups_of(logits, V, reinterpret_cast<float*>(take(groups_in(V) * kWidth * 4)));
+  row.inverse = inverse;
+  row.group_sums = reinterpret_cast<double*>(take(row.groups.count * 8));
   row.candidates.logit = reinterpret_cast<float*>(take(V * 4));
   row.candidates.probability = reinterpret_cast<float*>(take(V * 4));
   row.candidates.id = reinterpret_cast<int32_t*>(take(V * 4));
+  row.candidates.closeness = reinterpret_cast<float*>(take(V * 4));
   return row;
-}
-
-// NaN is passed over; the sums will show it.
-static void find_maxima(Row& row) {
-  const Vec lowest = broadcast(-kInfinity);
-  Vec largest = lowest;
-  for (int64_t g = 0; g < row.groups; g++) {
-    const float* x = row.logits + row.group_begin(g);
-    Vec m = lowest;
-    for_each_vector(row.group_size(g),
-                    [&](int64_t i, auto lanes) { m = max(keep(load(x + i, lanes), lanes, lowest), m); });
-    store(row.maxima + g * kWidth, m);
-    largest = max(m, largest);
-  }
-  row.largest = reduce_max(largest);
 }
 
 // Which sums a row needs beside that of its unchanged logits.
@@ -69,13 +42,14 @@ enum class Temperature { kNone, kOne, kAny };
 
 template <Temperature T>
 static void add_exponentials(Row& row) {
-  const Vec largest = broadcast(row.largest), inverse = broadcast(row.inverse);
+  const Groups& groups = row.groups;
+  const Vec largest = broadcast(groups.largest), inverse = broadcast(row.inverse);
   Wide sum = widen(zero());
-  for (int64_t g = 0; g < row.groups; g++) {
-    const float* x = row.logits + row.group_begin(g);
+  for (int64_t g = 0; g < groups.count; g++) {
+    const float* x = groups.logits + groups.begin(g);
     Vec plain = zero();  // sixteen terms a lane: f32 is wide enough
     Wide tempered = widen(zero());
-    for_each_vector(row.group_size(g), [&](int64_t i, auto lanes) {
+    for_each_vector(groups.size(g), [&](int64_t i, auto lanes) {
       const Vec difference = load(x + i, lanes) - largest;
       const Vec e = keep(exp(difference), lanes, zero());
       plain = plain + e;
@@ -93,11 +67,11 @@ static void add_exponentials(Row& row) {
 }
 
 // The lowest of the ids with the largest logit.
-static int32_t first_largest(const Row& row) {
+static int32_t first_largest(const Groups& groups) {
   int64_t g = 0;
-  while (greater_equal_bits(load(row.maxima + g * kWidth), broadcast(row.largest)) == 0) g++;
-  int64_t id = row.group_begin(g);
-  while (row.logits[id] != row.largest) id++;
+  while (greater_equal_bits(load(groups.maxima + g * kWidth), broadcast(groups.largest)) == 0) g++;
+  int64_t id = groups.begin(g);
+  while (groups.logits[id] != groups.largest) id++;
   return static_cast<int32_t>(id);
 }
 
@@ -130,68 +104,91 @@ static int64_t find_token(const float* p, int64_t count, double running, double 
 }
 
 static void exponentials(const Row& row, const float* logits, float* p, int64_t count) {
-  const Vec largest = broadcast(row.largest), inverse = broadcast(row.inverse);
+  const Vec largest = broadcast(row.groups.largest), inverse = broadcast(row.inverse);
   for_each_vector(count, [&](int64_t i, auto lanes) {
     store(p + i, exp((load(logits + i, lanes) - largest) * inverse), lanes);
   });
 }
 
 static int32_t sample_all(const Row& row, double uniform) {
+  const Groups& groups = row.groups;
   const double target = uniform * row.tempered;
-  const Position position = find_group(row.group_sums, row.groups, target);
-  const int64_t begin = row.group_begin(position.group), size = row.group_size(position.group);
+  const Position position = find_group(row.group_sums, groups.count, target);
+  const int64_t begin = groups.begin(position.group), size = groups.size(position.group);
   float p[kGroup];
-  exponentials(row, row.logits + begin, p, size);
+  exponentials(row, groups.logits + begin, p, size);
   return static_cast<int32_t>(begin + find_token(p, size, position.before, target));
 }
 
-// A logit that at least k logits reach, and not many more.
-//
-// While k is small, the k-th largest of the groups' maxima is such a logit: they are of disjoint sets.
-static float top_k_bound(const Row& row, int64_t k) {
-  const int64_t maxima = row.groups * kWidth;
-  const bool few = k <= maxima / 2;
-  const int64_t enough = k / 8 < 32 ? 32 : k / 8;
-  return narrow(few ? row.maxima : row.logits, nullptr, few ? maxima : row.V, -FLT_MAX, row.largest,
-                static_cast<double>(k), enough)
-      .low;
+// How a row's token is chosen.
+struct Choice {
+  float temperature;
+  int64_t top_k;  // 0 for all
+  float typical_p, top_p, min_p;
+  double uniform;
+
+  bool is_greedy() const { return !(temperature > 0); }
+  bool filters() const { return top_k > 0 || typical_p < 1 || top_p < 1 || min_p > 0; }
+};
+
+static Choice choice_of(const Sample& s, int64_t r) {
+  const uint32_t* seed = reinterpret_cast<const uint32_t*>(s.seed + 2 * r);
+  return {s.temperature[r],
+          s.top_k[r] > 0 && s.top_k[r] < s.V ? s.top_k[r] : 0,
+          s.typical_p != nullptr ? s.typical_p[r] : 1.0f,
+          s.top_p[r],
+          s.min_p[r],
+          philox_uniform(static_cast<uint32_t>(s.counter[r]), seed[0], seed[1])};
 }
 
-// The logit below which no token can be kept, or a little less than that.
-static float candidate_bound(const Row& row, int64_t top_k, double top_p, double min_p) {
+// The mean of all tokens' distances from the largest.
+static double mean_distance(const Row& row) {
+  const float *logits = row.groups.logits, largest = row.groups.largest;
+  const double sum = reduce_add(sum_vectors(row.groups.V, widen(zero()), [&](int64_t c, auto lanes) {
+    const Vec d = keep(distance_of(load(logits + c, lanes), largest, row.inverse), lanes, zero());
+    return widen(weighted_distance(d, exp(-d)));
+  }));
+  return sum / row.tempered;
+}
+
+// The logit below which no token can be kept, or a little less than that. `mean` is of the distances, where typical
+// sampling looks at all tokens.
+static float candidate_bound(const Row& row, const Choice& choice, double mean) {
   double smallest = 0;  // probability, over that of the largest
-  if (top_k == 0) {
-    // All the tokens below this together have less than 1 - top_p.
-    smallest = (1 - top_p) * row.tempered / static_cast<double>(row.V);
+  const double V = static_cast<double>(row.groups.V);
+  const bool typical = choice.typical_p < 1;
+  if (choice.top_k == 0) {
+    // All the tokens below this together have less than 1 - top_p, or 1 - typical_p.
+    smallest = (1.0 - (typical ? choice.typical_p : choice.top_p)) * row.tempered / V;
   }
-  // top_p counts what top_k keeps, whatever min_p thinks of it.
-  if ((top_k == 0 || top_p == 1) && min_p > smallest) smallest = min_p;
+  // top_p counts what top_k keeps, whatever min_p thinks of it, and typical_p may drop what min_p is measured by.
+  if (!typical && (choice.top_k == 0 || choice.top_p == 1) && choice.min_p > smallest)
+    smallest = choice.min_p;
   float bound = -FLT_MAX;  // a logit of -infinity is never chosen
   if (smallest > 0) {
+    double distance = -std::log(smallest);
+    // What is twice as far as the mean is less typical than all that is nearer.
+    if (typical && distance < 2 * mean) distance = 2 * mean;
     // The margin covers the errors of the exponentials many times.
-    const double logit = row.largest + (std::log(smallest) - 0.01) / row.inverse;
+    const double logit = row.groups.largest - (distance + 0.01) / row.inverse;
     if (logit > bound) bound = static_cast<float>(logit);
   }
-  if (top_k > 0) {
-    const float reached = top_k_bound(row, top_k);
+  if (choice.top_k > 0) {
+    const float reached = top_k_bound(row.groups, choice.top_k);
     if (reached > bound) bound = reached;
   }
-  return bound < row.largest ? bound : row.largest;  // never above: one token is always kept
+  return bound < row.groups.largest ? bound : row.groups.largest;  // never above: one token is always kept
 }
 
 static void collect(Row& row, float bound) {
   Candidates& candidates = row.candidates;
   candidates.least = bound;
-  candidates.largest = row.largest;
-  for (int64_t g = 0; g < row.groups; g++) {
-    if (greater_equal_bits(load(row.maxima + g * kWidth), broadcast(bound)) == 0) continue;
-    const int64_t begin = row.group_begin(g);
-    for_each_between(row.logits + begin, row.group_size(g), bound, kInfinity, [&](int64_t i) {
-      candidates.id[candidates.count] = static_cast<int32_t>(begin + i);
-      candidates.logit[candidates.count] = row.logits[begin + i];
-      candidates.count++;
-    });
-  }
+  candidates.largest = row.groups.largest;
+  for_each_reaching(row.groups, bound, [&](int64_t id) {
+    candidates.id[candidates.count] = static_cast<int32_t>(id);
+    candidates.logit[candidates.count] = row.groups.logits[id];
+    candidates.count++;
+  });
   exponentials(row, candidates.logit, candidates.probability, candidates.count);
 }
 
@@ -210,15 +207,26 @@ static double add_candidates(Row& row) {
   return total;
 }
 
-static int32_t sample_filtered(Row& row, int64_t top_k, double top_p, float min_p, double uniform) {
+static int32_t sample_filtered(Row& row, const Choice& choice) {
   Candidates& candidates = row.candidates;
-  collect(row, candidate_bound(row, top_k, top_p, min_p));
-  if (top_k > 0) keep_top_k(candidates, top_k);
-  if (top_p < 1) keep_top_p(candidates, top_p * (top_k > 0 ? add_candidates(row) : row.tempered));
-  if (min_p > 0) keep_min_p(candidates, min_p);
-  const double target = uniform * add_candidates(row);
-  const int64_t groups = (candidates.count + kGroup - 1) / kGroup;
-  const Position position = find_group(row.group_sums, groups, target);
+  const bool typical = choice.typical_p < 1;
+  double total = row.tempered, mean = 0;
+  if (typical && choice.top_k == 0) mean = mean_distance(row);
+  collect(row, candidate_bound(row, choice, mean));
+  if (choice.top_k > 0) {
+    keep_top_k(candidates, choice.top_k);
+    if (typical || choice.top_p < 1) total = add_candidates(row);
+    if (typical) mean = add_distances(candidates, row.inverse) / total;
+  }
+  if (typical) {
+    keep_typical(candidates, static_cast<float>(mean), row.inverse, choice.typical_p * total);
+    if (choice.top_p < 1) total = add_candidates(row);
+  }
+  if (choice.top_p < 1) keep_top_p(candidates, choice.top_p * total);
+  if (choice.min_p > 0)
+    keep_min_p(candidates, typical ? choice.min_p * largest_probability(candidates) : choice.min_p);
+  const double target = choice.uniform * add_candidates(row);
+  const Position position = find_group(row.group_sums, groups_in(candidates.count), target);
   const int64_t begin = position.group * kGroup;
   return candidates.id[begin + find_token(candidates.probability + begin, candidates.count - begin,
                                           position.before, target)];
@@ -227,35 +235,40 @@ static int32_t sample_filtered(Row& row, int64_t top_k, double top_p, float min_
 // Finite and not zero, so that its product with a difference of logits is never NaN.
 static float clamp_to_normal(float x) { return x < FLT_MIN ? FLT_MIN : x < FLT_MAX ? x : FLT_MAX; }
 
-static void sample_row(const Sample& s, int64_t r, std::byte* scratch) {
-  Row row = row_in(scratch, floats(s.logits) + r * s.logits_stride, s.V);
-  const float temperature = s.temperature[r];
-  const int64_t top_k = s.top_k[r] > 0 && s.top_k[r] < s.V ? s.top_k[r] : 0;
-  const bool filtered = top_k > 0 || s.top_p[r] < 1 || s.min_p[r] > 0;
-  row.inverse = clamp_to_normal(1 / temperature);
-  find_maxima(row);
-  if (!(temperature > 0) || top_k > 0) {
+// An id, and the sum of what it was chosen from.
+struct Chosen {
+  int32_t id;
+  LogSum sum;
+};
+
+static Chosen choose(const float* logits, int64_t V, const Choice& choice, std::byte* scratch) {
+  Row row = row_in(scratch, logits, V, clamp_to_normal(1 / choice.temperature));
+  if (choice.is_greedy() || choice.top_k > 0) {
     add_exponentials<Temperature::kNone>(row);
-  } else if (temperature == 1) {
+  } else if (choice.temperature == 1) {
     add_exponentials<Temperature::kOne>(row);
   } else {
     add_exponentials<Temperature::kAny>(row);
   }
-  if (!(row.sum > 0)) {  // NaN: through a NaN, infinity - infinity, or -infinity - -infinity
-    s.ids[r] = -1;
-    s.logprobs[r] = __builtin_nanf("");
-    return;
+  const LogSum sum{row.groups.largest, row.sum};
+  if (!sum.is_usable()) return {-1, sum};
+  if (choice.is_greedy()) return {first_largest(row.groups), sum};
+  return {choice.filters() ? sample_filtered(row, choice) : sample_all(row, choice.uniform), sum};
+}
+
+static void sample_row(const Sample& s, int64_t r, std::byte* scratch) {
+  const float* logits = floats(s.logits) + r * s.logits_stride;
+  const int32_t forced = s.forced != nullptr ? s.forced[r] : -1;
+  Chosen chosen{forced, {}};
+  if (forced < 0) {
+    const float* from = s.adjusted != nullptr ? s.adjusted + r * s.adjusted_stride : logits;
+    chosen = choose(from, s.V, choice_of(s, r), scratch);
   }
-  int32_t id;
-  if (!(temperature > 0)) {
-    id = first_largest(row);
-  } else {
-    const uint32_t* seed = reinterpret_cast<const uint32_t*>(s.seed + 2 * r);
-    const double uniform = philox_uniform(static_cast<uint32_t>(s.counter[r]), seed[0], seed[1]);
-    id = filtered ? sample_filtered(row, top_k, s.top_p[r], s.min_p[r], uniform) : sample_all(row, uniform);
-  }
-  s.ids[r] = id;
-  s.logprobs[r] = static_cast<float>(static_cast<double>(row.logits[id]) - row.largest - std::log(row.sum));
+  // Log probabilities are the model's own.
+  const LogSum sum = s.adjusted != nullptr ? log_sum(logits, s.V) : chosen.sum;
+  const bool found = chosen.id >= 0 && sum.is_usable();
+  s.ids[r] = found ? chosen.id : -1;
+  s.logprobs[r] = found ? sum.log_probability(logits[chosen.id]) : __builtin_nanf("");
 }
 
 void sample(const Sample& s, Execution& execution) {

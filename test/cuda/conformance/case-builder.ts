@@ -61,14 +61,25 @@ const tileInterleaveRows = 8
 function stored(value: Value, weights: Weights): StoredWeight {
   const cols = (value.shape[1] as number | undefined) ?? 1
   const parts = value.parts!.map(({ parameter }) => Array.from(weights(parameter)))
-  const numbers = Float32Array.from(value.interleaved ? interleave(parts, cols) : parts.flat())
+  const filled = value.stacked ? parts.map((part) => filledUp(part, cols)) : parts
+  const numbers = Float32Array.from(value.interleaved ? interleave(parts, cols) : filled.flat())
   const { name, dtype, layout = 'rows' } = value
   return { name, dtype, layout, rows: storedRows(value), cols, numbers }
 }
 
+/** A matrix of a stack takes whole tiles. */
+function stackedRows(rows: number): number {
+  return Math.ceil(rows / 64) * 64
+}
+
+function filledUp(matrix: number[], cols: number): number[] {
+  return [...matrix, ...new Array(stackedRows(matrix.length / cols) * cols - matrix.length).fill(0)]
+}
+
 /** Gate and up are each filled up to whole groups. */
-function storedRows({ shape, interleaved }: Value): number {
+function storedRows({ shape, interleaved, stacked }: Value): number {
   const rows = shape[0] as number
+  if (stacked) return stacked * stackedRows(rows / stacked)
   return interleaved ? 2 * Math.ceil(rows / 2 / tileInterleaveRows) * tileInterleaveRows : rows
 }
 

@@ -14,6 +14,8 @@ export function rowCases(): VectorCase[] {
     elementwise(type),
     atExtremes(type),
     normsAlone(type),
+    normsOfHeads(type),
+    mixtures(type),
     rotations(type),
     gathered(type),
     ...samples(type),
@@ -62,6 +64,7 @@ function elementwise(type: WeightType): VectorCase {
     const other = graph.slice(`o${C}`, graph.rows(`wide${C}`, 17, C + 20, C + 1), 13, C)
     outputs[`${C} add`] = graph.add(`add${C}`, x, other)
     outputs[`${C} scale`] = graph.scale(`scale${C}`, x, 0.37)
+    outputs[`${C} softcap`] = graph.softcap(`softcap${C}`, x, 1.5)
     outputs[`${C} softmax`] = graph.softmax(`softmax${C}`, x)
     for (const kind of ['relu', 'gelu', 'gelu-tanh', 'silu']) {
       outputs[`${C} ${kind}`] = graph.activation(`${kind}${C}`, x, kind)
@@ -111,6 +114,63 @@ function normsAlone(type: WeightType): VectorCase {
   }
   graph.finish(outputs)
   return graph.steps(`norms, ${type}`, [1, 5, 9])
+}
+
+function normsOfHeads(type: WeightType): VectorCase {
+  const graph = new RowGraph(type)
+  const outputs: Record<string, ValueId> = {}
+  for (const [heads, D] of [
+    [3, 1],
+    [5, 7],
+    [4, 40],
+    [2, 128],
+  ] as const) {
+    const C = heads * D
+    const x = graph.slice(`x${D}`, graph.rows(`wide${D}`, 9, C + 9, D), 3, C)
+    const residual = graph.rows(`r${D}`, 9, C, D + 1)
+    const weight = graph.parameter(`weight${D}`, [D], randomNumbers(D + 2, D, 2))
+    const attributes = { epsilon: 1e-6, heads }
+    outputs[`${heads} of ${D}`] = graph.node('rms-norm', `n${D}`, { x, weight }, graph.shape(x), attributes)
+    const both = { y: 'f32', sum: 'f32' } as const
+    const summed = graph.nodeWith('rms-norm', { x, residual, weight }, graph.shape(x), both, attributes)
+    outputs[`${heads} of ${D}, of a sum`] = summed.y!
+    outputs[`${heads} of ${D}, sum`] = summed.sum!
+  }
+  graph.finish(outputs)
+  return graph.steps(`norms of heads, ${type}`, [1, 5, 9])
+}
+
+function mixtures(type: WeightType): VectorCase {
+  const graph = new RowGraph(type)
+  const outputs: Record<string, ValueId> = {}
+  for (const [C, F, E, chosen] of [
+    [8, 5, 3, 2],
+    [40, 70, 6, 3],
+    [130, 33, 33, 4],
+  ] as const) {
+    const stack = (name: string, rows: number, cols: number) => {
+      const matrices = Array.from({ length: E }, (_, e) =>
+        randomNumbers(C + F + e, rows * cols, Math.sqrt(3 / cols)),
+      )
+      return graph.stack(`${name}${C}`, matrices, cols)
+    }
+    // Far apart, so that no rounding chooses others.
+    const logits = Float32Array.from(
+      { length: 9 * E },
+      (_, i) => (((i % E) * 7 + Math.floor(i / E) * 3) % E) / 8,
+    )
+    const inputs = {
+      x: graph.rows(`x${C}`, 9, C, C),
+      logits: graph.activations(`logits${C}`, E, roundTo('bf16', logits)),
+      gate: stack('gate', F, C),
+      up: stack('up', F, C),
+      down: stack('down', C, F),
+    }
+    const attributes = { chosen, normalised: C > 8, activation: 'silu' }
+    outputs[`${chosen} of ${E}`] = graph.node('experts', `experts${C}`, inputs, ['N', C], attributes)
+  }
+  graph.finish(outputs)
+  return graph.steps(`experts, ${type}`, [1, 5, 9])
 }
 
 function rotations(type: WeightType): VectorCase {

@@ -9,7 +9,7 @@ export { encode } from './vector-file.js'
 
 /** Every kernel once in each of its forms, in a few thousand launches. */
 const small = [
-  /^(elementwise|norms|rotations), (bf16|f32)$/,
+  /^(elementwise|norms|norms of heads|experts|rotations), (bf16|f32)$/,
   /^gathered rows, bf16$/,
   /^sample, bf16, of 4097$/,
   /^linear, bf16, (130 to 31|520 to 200|4104 to 24|norms of 5, 64, 100|slices|extremes)$/,

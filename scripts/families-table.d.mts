@@ -1,0 +1,2 @@
+/** What docs/families.md should hold. */
+export function familiesDocument(): string
