@@ -63,16 +63,23 @@ class Room<T extends Task> {
   readonly chunks = new Map<Entry<T>, Chunk<T>>()
   tokens: number
   rows: number
+  /** Tokens of prompts. */
+  promptTokens: number
+  readonly #ofPrompts = new Set<Entry<T>>()
 
   constructor(tokens: number, rows: number) {
     this.tokens = tokens
     this.rows = rows
+    this.promptTokens = tokens
   }
 
-  add(entry: Entry<T>, chunk: Chunk<T>): void {
+  add(entry: Entry<T>, chunk: Chunk<T>, ofPrompt: boolean): void {
     this.chunks.set(entry, chunk)
     this.tokens -= chunk.count + chunk.drafts.length
     this.rows -= chunk.rows
+    if (!ofPrompt) return
+    this.promptTokens -= chunk.count
+    this.#ofPrompts.add(entry)
   }
 
   drop(entry: Entry<T>): void {
@@ -81,6 +88,7 @@ class Room<T extends Task> {
     this.chunks.delete(entry)
     this.tokens += chunk.count + chunk.drafts.length
     this.rows += chunk.rows
+    if (this.#ofPrompts.delete(entry)) this.promptTokens += chunk.count
   }
 }
 
@@ -177,25 +185,24 @@ export class Scheduler<T extends Task = Task> {
     const runnable = this.#running.filter(({ task }) => task.kind === kind && !task.waits).sort(byRank)
     const decoding = runnable.filter(({ task }) => task.sequence.pending === 1)
     for (const [i, entry] of decoding.entries())
-      this.#feed(entry, room, { most: 1, behind: decoding.length - 1 - i })
-    const most = room.chunks.size > 0 ? this.#limits.promptTokens : this.#limits.tokens
-    const spare = room.tokens - most // what prompts may not use
+      this.#feed(entry, room, { ofPrompt: false, behind: decoding.length - 1 - i })
+    if (room.chunks.size > 0) room.promptTokens = this.#limits.promptTokens
     for (const entry of runnable)
-      if (entry.task.sequence.pending > 1) this.#feed(entry, room, { most: room.tokens - Math.max(0, spare) })
-    this.#admit(kind, room, Math.max(0, spare))
+      if (entry.task.sequence.pending > 1) this.#feed(entry, room, { ofPrompt: true, behind: 0 })
+    this.#admit(kind, room)
     return [...room.chunks.values()]
   }
 
   /**
-   * Adds up to `most` of the entry's tokens to the step, if blocks can be had for them. Drafts leave a token and a row to
-   * each of those `behind` it.
+   * Adds as many of the entry's tokens to the step as there is room for, if blocks can be had for them. Drafts leave a token
+   * and a row to each of those `behind` it.
    */
-  #feed(entry: Entry<T>, room: Room<T>, { most, behind = 0 }: { most: number; behind?: number }): void {
+  #feed(entry: Entry<T>, room: Room<T>, { ofPrompt, behind }: { ofPrompt: boolean; behind: number }): void {
     const { task } = entry
     const { sequence } = task
     // A decoding step may have preempted it meanwhile.
     if (!this.#running.includes(entry) || room.chunks.size >= this.#limits.sequences) return
-    let count = Math.min(sequence.pending, most, room.tokens)
+    let count = Math.min(sequence.pending, room.tokens, ofPrompt ? room.promptTokens : 1)
     if (count < 1) return
     let drafts: readonly number[] = []
     const forDrafts = Math.min(room.tokens - count, room.rows - 1) - behind
@@ -208,7 +215,7 @@ export class Scheduler<T extends Task = Task> {
     }
     if (count < 1 || rows > room.rows) return
     if (!this.#makeRoom(entry, sequence.computed + count + drafts.length, room)) return
-    room.add(entry, { task, count, drafts, rows })
+    room.add(entry, { task, count, drafts, rows }, ofPrompt)
   }
 
   /** Takes blocks for `length` tokens, from others that rank below where there are none. */
@@ -241,14 +248,14 @@ export class Scheduler<T extends Task = Task> {
   }
 
   /** Lets waiting tasks of a kind in, the first in rank first, while there is room; nobody overtakes. */
-  #admit(kind: StepKind, room: Room<T>, spare: number): void {
+  #admit(kind: StepKind, room: Room<T>): void {
     for (const entry of this.#waiting)
       entry.level = entry.task.priority + Math.floor((this.#steps - entry.since) / stepsPerLevel)
     const most = Math.min(this.#limits.sequences, this.#limits.tokens) // each is to have its token in every step
     const candidates = this.#waiting.filter(({ task }) => task.kind === kind && !task.waits).sort(byRank)
     for (const entry of candidates) {
       const busy = this.#running.reduce((count, { task }) => count + (task.waits ? 0 : 1), 0)
-      if (busy >= most || room.tokens - spare < 1 || room.rows < 1) return
+      if (busy >= most || Math.min(room.tokens, room.promptTokens, room.rows) < 1) return
       if (this.#isBlocked(entry)) return
       if (!this.#takeBlocks(entry, room)) {
         this.#blocked = entry
@@ -257,7 +264,7 @@ export class Scheduler<T extends Task = Task> {
       if (this.#blocked === entry) this.#blocked = undefined
       this.#waiting.splice(this.#waiting.indexOf(entry), 1)
       this.#running.push(entry)
-      this.#feed(entry, room, { most: room.tokens - spare })
+      this.#feed(entry, room, { ofPrompt: true, behind: 0 })
     }
   }
 
