@@ -105,6 +105,24 @@ export class GraphBuilder {
     return this.node('activation', path, { x, up }, this.shape(x), { kind })
   }
 
+  /** A mixture of so many experts, `hidden` wide, two of which a row goes through. */
+  experts(path: string, x: ValueId, count: number, hidden: number): ValueId {
+    const C = this.columns(x)
+    const stack = (name: string, shape: number[]) => {
+      const paths = Array.from({ length: count }, (_, e) => `${path}.${e}.${name}.weight`)
+      return this.recording.stackedWeight(paths, shape).id
+    }
+    const inputs = {
+      x,
+      logits: this.linear(`${path}.router`, x, count),
+      gate: stack('gate', [hidden, C]),
+      up: stack('up', [hidden, C]),
+      down: stack('down', [C, hidden]),
+    }
+    const attributes = { chosen: 2, normalised: true, activation: 'silu' }
+    return this.node('experts', path, inputs, this.shape(x), attributes)
+  }
+
   gatherRows(path: string, x: ValueId): ValueId {
     return this.node('gather-rows', path, { x, rows: this.input('outputRows') }, ['R', this.columns(x)])
   }

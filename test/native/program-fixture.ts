@@ -32,10 +32,14 @@ function recordOtherOps(): Graph {
   // Keys alone, so that the rotation is a node of its own.
   const turned = b.rope('rope', b.scale('scale', k, 0.5), table, heads, true)
   const options = { heads, kvHeads: heads, headSize, slopes: [0.5, 0.25, 0.125], softcap: 9, window: 4 }
-  const y = b.attention('attention', q, turned, v, options)
+  const ownNorms = { epsilon: 1e-6, heads }
+  const weight = b.weight('q_norm.weight', [headSize])
+  const normedQ = b.node('rms-norm', 'q_norm', { x: q, weight }, b.shape(q), ownNorms)
+  const y = b.attention('attention', normedQ, turned, v, options)
   const act = b.activation('act', b.add('residual', y, x), 'gelu', b.softmax('softmax', y))
-  const logits = b.linear('head', b.gatherRows('', act), vocabSize, { tiedTo: 'wte' })
-  return b.finish({ logits, probabilities: b.softmax('last', logits) })
+  const mixed = b.experts('mixture', act, 5, 20)
+  const logits = b.linear('head', b.gatherRows('', mixed), vocabSize, { tiedTo: 'wte' })
+  return b.finish({ logits, probabilities: b.softmax('last', b.softcap('softcap', logits, 20)) })
 }
 
 const recorded = {

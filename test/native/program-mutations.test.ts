@@ -34,6 +34,7 @@ const ops = [
   'slice',
   'scale',
   'softcap',
+  'experts',
   'gather-rows',
   'kv-append',
   'attention',
