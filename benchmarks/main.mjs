@@ -5,12 +5,14 @@ import { benchAbort } from './abort.mjs'
 import { benchEventLoop } from './event-loop.mjs'
 import { benchModels } from './models.mjs'
 import { benchNeighbour } from './neighbour.mjs'
+import { benchSampling } from './sampling.mjs'
 
 const benchmarks = {
   models: () => benchModels(),
   'event-loop': benchEventLoop,
   abort: benchAbort,
   neighbour: benchNeighbour,
+  sampling: benchSampling,
 }
 const withArguments = {
   large: async () => (await import('./large.mjs')).benchLarge(),

@@ -3,7 +3,7 @@ import type { Graph, Value } from '#kvasir/graph/graph.js'
 import { Interpreter } from '#kvasir/graph/interpreter.js'
 import type { OptimizeOptions } from '#kvasir/graph/passes/index.js'
 import { optimize } from '#kvasir/graph/passes/index.js'
-import type { Backend, BackendOptions, Program, WeightStore } from '#kvasir/native/addon.js'
+import type { Backend, BackendOptions, KvCache, Program, WeightStore } from '#kvasir/native/addon.js'
 import { addon } from '#kvasir/native/addon.js'
 import { emulatedModule, testDevice } from '../devices.js'
 
@@ -37,6 +37,8 @@ export interface NativeOptions extends OptimizeOptions {
   cacheDtype?: CacheType
   numBlocks?: number
   maxTokens?: number
+  maxEdits?: number
+  maxMasks?: number
   /** Guards around every result and NaN in it before a step; on by default. */
   checked?: boolean
 }
@@ -46,6 +48,7 @@ export class NativeProgram implements Disposable {
   readonly graph: Graph
   readonly #backend: Backend
   readonly #store: WeightStore
+  readonly #cache: KvCache | null
   readonly #program: Program
 
   constructor(recorded: Graph, weights: Weights, options: NativeOptions = {}) {
@@ -55,12 +58,27 @@ export class NativeProgram implements Disposable {
     this.#backend = new (addon().Backend)(backendOptions(isa, threads))
     this.#store = storeWeights(this.graph, weights, this.#backend)
     const layers = attentionLayers(recorded)
-    const cache =
+    this.#cache =
       layers.length > 0
         ? new (addon().KvCache)(this.#backend, { layers, numBlocks, dtype: cacheDtype })
         : null
-    const limits = { maxTokens, maxRows: maxTokens, maxSequences: 16, maxBlocks: numBlocks }
-    this.#program = new (addon().Program)(this.#backend, this.#store, cache, this.graph, limits, checked)
+    const { maxEdits = 0, maxMasks = 0 } = options
+    const limits = {
+      maxTokens,
+      maxRows: maxTokens,
+      maxSequences: 16,
+      maxBlocks: numBlocks,
+      maxEdits,
+      maxMasks,
+    }
+    this.#program = new (addon().Program)(
+      this.#backend,
+      this.#store,
+      this.#cache,
+      this.graph,
+      limits,
+      checked,
+    )
   }
 
   run(inputs: StepInputs, abort: Int32Array | null = null): Record<string, Float32Array | Int32Array> {
@@ -72,6 +90,22 @@ export class NativeProgram implements Disposable {
     )
     if (!this.#program.run(inputs, outputs, abort)) throw new Error('aborted')
     return outputs
+  }
+
+  /** Copies blocks of the cache, (from, to) pairs. */
+  copyBlocks(...pairs: number[]): void {
+    this.#cache!.copyBlocks(Int32Array.from(pairs))
+  }
+
+  /** Runs up to `count` steps ahead. */
+  runAhead(
+    inputs: StepInputs,
+    count: number,
+    abort: Int32Array | null = null,
+  ): { done: number; ids: Int32Array; logprobs: Float32Array } {
+    const size = count * inputs.tokens.length
+    const outputs = { ids: new Int32Array(size), logprobs: new Float32Array(size) }
+    return { done: this.#program.runAhead(inputs, count, outputs, abort), ...outputs }
   }
 
   [Symbol.dispose](): void {
