@@ -22,8 +22,8 @@ export interface AttentionOptions {
 export class GraphBuilder {
   readonly recording = new Recording()
 
-  input(name: StepInputName): ValueId {
-    return this.recording.input(name).id
+  input(name: StepInputName, vocabSize?: number): ValueId {
+    return this.recording.input(name, vocabSize).id
   }
 
   weight(path: string, shape: number[]): ValueId {

@@ -10,7 +10,7 @@ namespace kvasir::conformance {
 
 namespace {
 
-constexpr char kMagic[] = "KVASIRV2";
+constexpr char kMagic[] = "KVASIRV3";
 
 class Reader {
  public:
@@ -194,7 +194,7 @@ Session read_session(Reader& r) {
   Session session;
   session.num_blocks = r.integer();
   for (int64_t* limit : {&session.limits.max_tokens, &session.limits.max_rows, &session.limits.max_sequences,
-                         &session.limits.max_blocks})
+                         &session.limits.max_blocks, &session.limits.max_edits, &session.limits.max_masks})
     *limit = r.integer();
   session.checked = r.flag();
   session.steps = r.list([&] { return read_step(r); });
