@@ -37,10 +37,10 @@ async function expectSameIds(model: LanguageModel, prompts: number[][], maxToken
       usage,
     }
   }
-  const plain = []
+  const plain: Awaited<ReturnType<typeof run>>[] = []
   for (const request of requests) plain.push(await run(request, false))
   expect(plain.every(({ usage }) => usage.draftedTokens === 0)).toBe(true)
-  const alone = []
+  const alone: Awaited<ReturnType<typeof run>>[] = []
   for (const request of requests) alone.push(await run(request, true))
   const together = await Promise.all(requests.map((request) => run(request, true)))
   for (const [i, { ids, logprobs }] of plain.entries()) {
