@@ -168,7 +168,8 @@ export class Simulation {
 
   #runStep(): void {
     const decoding = [...this.#tasks].filter(
-      (task) => task.isRunning && !task.waits && task.sequence.pending === 1 && task.sequence.blocks.length > 0,
+      (task) =>
+        task.isRunning && !task.waits && task.sequence.pending === 1 && task.sequence.blocks.length > 0,
     )
     const wantsToGoOn = [...this.#tasks].some((task) => !task.waits)
     const step = this.scheduler.plan()
@@ -259,7 +260,12 @@ export class Simulation {
 
   #take(
     task: SimulatedTask,
-    { start, count, drafts, rows }: { start: number; count: number; drafts: readonly number[]; rows: number[] },
+    {
+      start,
+      count,
+      drafts,
+      rows,
+    }: { start: number; count: number; drafts: readonly number[]; rows: number[] },
   ): void {
     const { sequence } = task
     if (task.kind === 'hidden')
