@@ -103,9 +103,8 @@ describe('a kept sequence', () => {
   it('ends with its model', async () => {
     const other = await loadModel(fixture)
     const sequence = await other.sequence([1])
-    const work = sequence.append([2])
-    await other.dispose()
-    await expect(work).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    const work = expect(sequence.append([2])).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    await Promise.all([work, other.dispose()])
     await expect(sequence.logits()).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
     await sequence.dispose()
   })
