@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { AbortError, DisposedError, invalidType, KvasirError } from '../errors.js'
 import { unpackError } from './error-transfer.js'
@@ -163,6 +164,7 @@ export class Engine {
     if (this.#disposed) return Promise.reject(new DisposedError(`${request.type}: the model is disposed`))
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     if (signal?.aborted) return Promise.reject(signal.reason)
+    if (signal) setMaxListeners(0, signal) // one may end any number of calls
     const id = this.#nextId++
     return new Promise<Results[T]>((resolve, reject) => {
       const onAbort = () => this.#cancel(id, signal!.reason)

@@ -220,7 +220,12 @@ export class Scheduler<T extends Task = Task> {
       rows = count > 0 ? task.rows(count, 0) : 0
     }
     if (count < 1 || rows > room.rows) return
-    if (!this.#makeRoom(entry, sequence.computed + count + drafts.length, room)) return
+    if (!this.#makeRoom(entry, sequence.computed + count, room)) return
+    // Drafts take no blocks from others.
+    if (drafts.length > 0 && !sequence.reserve(sequence.computed + count + drafts.length, this.#pool)) {
+      drafts = []
+      rows = task.rows(count, 0)
+    }
     room.add(entry, { task, count, drafts, rows }, ofPrompt)
   }
 
