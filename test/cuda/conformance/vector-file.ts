@@ -58,7 +58,7 @@ export interface VectorCase {
   sessions: VectorSession[]
 }
 
-const magic = 'KVASIRV2'
+const magic = 'KVASIRV3'
 const dtypes: DType[] = ['f32', 'f16', 'bf16', 'i32', 'q8', 'q4']
 const layouts: WeightLayout[] = ['rows', 'panels', 'tiles']
 const kinds = ['input', 'weight', 'constant', 'result']
@@ -163,6 +163,7 @@ function writeValue(w: Writer, value: Value): void {
   w.byte(dtypes.indexOf(value.dtype))
   w.byte(layouts.indexOf(value.layout ?? 'rows'))
   w.byte(value.interleaved ? 1 : 0)
+  w.integer(value.stacked ?? 0)
   w.numbers(value.data ?? new Float32Array())
 }
 
