@@ -164,6 +164,7 @@ function writeValue(w: Writer, value: Value): void {
   w.byte(dtypes.indexOf(value.dtype))
   w.byte(layouts.indexOf(value.layout ?? 'rows'))
   w.byte(value.interleaved ? 1 : 0)
+  w.integer(value.stacked ?? 0)
   w.numbers(value.data ?? new Float32Array())
 }
 

@@ -113,6 +113,7 @@ ValueDescription read_value(Reader& r) {
   value.dtype = r.dtype();
   value.layout = r.layout();
   value.interleaved = r.flag();
+  value.stacked = r.integer();
   const Numbers data = r.numbers();
   value.data.assign(data.floats(), data.floats() + data.count());
   return value;
