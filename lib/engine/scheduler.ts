@@ -212,7 +212,8 @@ export class Scheduler<T extends Task = Task> {
     let count = Math.min(sequence.pending, room.tokens, ofPrompt ? room.promptTokens : 1)
     if (count < 1) return
     const forDrafts = Math.min(room.tokens - count, room.rows - 1) - behind
-    const drafts = count === sequence.pending && forDrafts > 0 ? this.#draftsOf(task, forDrafts, behind) : []
+    let drafts: readonly number[] = []
+    if (count === sequence.pending && forDrafts > 0) drafts = this.#draftsOf(task, forDrafts, behind)
     let rows = task.rows(count, drafts.length)
     // Where a row is wanted for every token, rows are what limits the chunk.
     if (rows > room.rows && rows === count) {

@@ -7,7 +7,7 @@ import type { CausalLM } from '#kvasir/nn/index.js'
 import { parameters } from '#kvasir/nn/index.js'
 import { readTensors } from '../checkpoint/folders.js'
 
-/** The parameters of an f32 safetensors file as a model has them, by their paths. */
+/** The parameters of a safetensors file in f32 or bf16 as a model has them, by their paths. */
 export async function readWeights(
   folder: string,
   model: CausalLM<unknown>,
@@ -19,9 +19,12 @@ export async function readWeights(
     return (path) => {
       const tensor = matched.get(path)!
       const { data_offsets, shape, dtype } = header[tensor.entry.name]!
-      if (dtype !== 'F32') throw new Error(`${path} is ${dtype}`)
-      const numbers = new Float32Array(new Uint8Array(data.subarray(...data_offsets)).buffer)
-      return asParameter(numbers, shape, tensor)
+      const { buffer } = new Uint8Array(data.subarray(...data_offsets))
+      if (dtype === 'F32') return asParameter(new Float32Array(buffer), shape, tensor)
+      if (dtype !== 'BF16') throw new Error(`${path} is ${dtype}`)
+      // A bf16 is the upper half of an f32.
+      const bits = Uint32Array.from(new Uint16Array(buffer), (half) => half << 16)
+      return asParameter(new Float32Array(bits.buffer), shape, tensor)
     }
   } finally {
     checkpoint.close()
