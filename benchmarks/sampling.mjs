@@ -1,10 +1,11 @@
 // What choosing tokens takes at the end of a step, with a vocabulary of GPT-2's size: the plain program, and the one with
 // all controls, by what a row asks of it. The lists and tokens are the interpreter's, before anything is timed.
-import { withControlledSampling, withSampling } from '../dist/graph/passes/index.js'
+
 import { Interpreter } from '../dist/graph/interpreter.js'
+import { withControlledSampling, withSampling } from '../dist/graph/passes/index.js'
 import { Recording } from '../dist/graph/recording.js'
 import { addon } from '../dist/native/addon.js'
-import { printTable, median } from './statistics.mjs'
+import { median, printTable } from './statistics.mjs'
 
 const V = 50_257
 const rowCounts = [1, 16]
@@ -44,7 +45,8 @@ function graphOf(tail) {
   const rows = Math.max(...rowCounts)
   const weight = recording.weight('logits', [rows, V]).id
   const output = (shape) => ({ y: { shape, dtype: 'f32' } })
-  const x = recording.node({ op: 'embedding', inputs: { ids: tokens, weight }, outputs: output(['N', V]) }).y.id
+  const x = recording.node({ op: 'embedding', inputs: { ids: tokens, weight }, outputs: output(['N', V]) }).y
+    .id
   const inputs = { x, rows: recording.input('outputRows').id }
   const { y } = recording.node({ op: 'gather-rows', inputs, outputs: output(['R', V]) })
   recording.graph.outputs.logits = y.id
@@ -63,7 +65,10 @@ function modelLogits() {
   return Float32Array.from({ length: Math.max(...rowCounts) * V }, () => 2.5 * normal() - 30)
 }
 
-function inputsOf(R, { temperature, topK = 0, topP = 1, typicalP = 1, forced = -1, edits = 0, masked, top = 0 }) {
+function inputsOf(
+  R,
+  { temperature, topK = 0, topP = 1, typicalP = 1, forced = -1, edits = 0, masked, top = 0 },
+) {
   const each = (value) => Int32Array.from({ length: R }, (_, r) => value(r))
   const words = Math.ceil(V / 32)
   const E = R * edits

@@ -39,11 +39,7 @@ function checkInput({ name, shape, dtype }: Value, where: string): void {
     shape.length === known.shape.length &&
     known.shape.every((dim, i) => (dim === 'V/32' ? typeof shape[i] === 'number' : dim === shape[i]))
   if (!fits || dtype !== known.dtype) {
-    throw invalidValue(
-      where,
-      `(${known.shape.join(', ')}) ${known.dtype}`,
-      `${formatShape(shape)} ${dtype}`,
-    )
+    throw invalidValue(where, `(${known.shape.join(', ')}) ${known.dtype}`, `${formatShape(shape)} ${dtype}`)
   }
 }
 

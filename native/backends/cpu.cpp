@@ -97,7 +97,9 @@ const OpRow kOps[] = {
      [](const Binding& b) { return make_step(b, b.kernels.activation, activation_parameters(b.node)); }},
     {"add", [](const Binding& b) { return make_step(b, b.kernels.add, add_parameters(b.node)); }},
     {"adjust-logits",
-     [](const Binding& b) { return make_step(b, b.kernels.adjust_logits, adjust_logits_parameters(b.node)); }},
+     [](const Binding& b) {
+       return make_step(b, b.kernels.adjust_logits, adjust_logits_parameters(b.node));
+     }},
     {"attention",
      [](const Binding& b) { return make_step(b, b.kernels.attention, attention_parameters(b.node)); }},
     {"embedding",
@@ -211,8 +213,7 @@ int64_t scratch_bytes(const NodeReader& node, const StepLimits& limits, int num_
                                 node.input_cols("x"));
   if (op == "attention") return kAttentionScratchBytesPerThread * num_threads;
   if (op == "sample") return sample_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
-  if (op == "top-logits")
-    return top_logits_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
+  if (op == "top-logits") return top_logits_scratch_bytes_per_thread(node.input_cols("logits")) * num_threads;
   return 0;
 }
 

@@ -195,7 +195,7 @@ StepLimits limits_of(Napi::Value from) {
     if (value.IsUndefined()) return int64_t{0};
     return integer_of(value, std::string("Program: limits.") + name, 0, 1 << 20);
   };
-  return {limit("maxTokens"), limit("maxRows"),           limit("maxSequences"),
+  return {limit("maxTokens"), limit("maxRows"),          limit("maxSequences"),
           limit("maxBlocks"), limit_or_none("maxEdits"), limit_or_none("maxMasks")};
 }
 

@@ -52,8 +52,8 @@ KvCache::KvCache(std::shared_ptr<Backend> backend, const std::vector<KvLayerShap
 
 void KvCache::copy_blocks(const int32_t* pairs, int64_t count) {
   auto fail = [](int64_t at, const std::string& expected, int32_t found) {
-    throw Error(ErrorKind::kInvalidValue, "copyBlocks: pairs[" + std::to_string(at) + "] must be " + expected +
-                                              ", got " + std::to_string(found));
+    throw Error(ErrorKind::kInvalidValue, "copyBlocks: pairs[" + std::to_string(at) + "] must be " +
+                                              expected + ", got " + std::to_string(found));
   };
   for (int64_t i = 0; i < 2 * count; i++)
     if (pairs[i] < 0 || pairs[i] >= num_blocks_)

@@ -159,12 +159,13 @@ class NodeCheck : public NodeReader {
 
   // An output that no rule knows would have a place of unchecked size.
   void known_outputs() const {
-    static const std::map<std::string, std::set<std::string>> kOutputs = {{"kv-append", {"q"}},
-                                                                          {"layer-norm", {"y", "sum"}},
-                                                                          {"rms-norm", {"y", "sum"}},
-                                                                          {"sample", {"ids", "logprobs"}},
-                                                                          {"adjust-logits", {"adjusted"}},
-                                                                          {"top-logits", {"topIds", "topLogprobs"}}};
+    static const std::map<std::string, std::set<std::string>> kOutputs = {
+        {"kv-append", {"q"}},
+        {"layer-norm", {"y", "sum"}},
+        {"rms-norm", {"y", "sum"}},
+        {"sample", {"ids", "logprobs"}},
+        {"adjust-logits", {"adjusted"}},
+        {"top-logits", {"topIds", "topLogprobs"}}};
     static const std::set<std::string> kResult = {"y"};
     auto known = kOutputs.find(node().op);
     for (const auto& [name, id] : node().outputs)

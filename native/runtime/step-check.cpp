@@ -98,7 +98,7 @@ void StepCheck::check_entries(int input, const StepState& step, int64_t least, i
   for (int64_t i = 0; i < count; i++)
     if (entries[i] < least || entries[i] > most)
       refuse(input, i, "from " + std::to_string(least) + " to " + std::to_string(most),
-           std::to_string(entries[i]));
+             std::to_string(entries[i]));
 }
 
 void StepCheck::check_sampling(const Sampling& sampling, const StepState& step) const {
@@ -129,7 +129,7 @@ void StepCheck::check_edits(const Edits& edits, const StepState& step) const {
   for (int64_t r = 0; r < R; r++) {
     if (starts[r + 1] < starts[r] || starts[r + 1] > E)
       refuse(edits.starts, r + 1, "from " + std::to_string(starts[r]) + " to " + std::to_string(E),
-           std::to_string(starts[r + 1]));
+             std::to_string(starts[r + 1]));
     check_row_edits(edits, step, starts[r], starts[r + 1], seen);
   }
   if (starts[R] != E) refuse(edits.starts, R, std::to_string(E), std::to_string(starts[R]));

@@ -46,7 +46,8 @@ class StepCheck {
   void check_row_edits(const Edits& edits, const StepState& step, int64_t begin, int64_t end,
                        std::vector<bool>& seen) const;
   void check_entries(int input, const StepState& step, int64_t least, int64_t most) const;
-  [[noreturn]] void refuse(int input, int64_t at, const std::string& expected, const std::string& found) const;
+  [[noreturn]] void refuse(int input, int64_t at, const std::string& expected,
+                           const std::string& found) const;
 
   const ProgramDescription& program_;
   int64_t num_blocks_;

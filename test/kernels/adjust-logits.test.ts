@@ -155,15 +155,23 @@ describe('adjust-logits', () => {
       ['starts of fewer rows', { editStarts: ints(0, 3) }, /R\+1 = /],
       ['a token below 0', { editIds: ints(5, -1, 5) }, /editIds\[1\] must be from 0 to 39, got -1/],
       ['a token past the last', { editIds: ints(5, 40, 5) }, /editIds\[1\]/],
-      ['a token twice in a row', { editIds: ints(5, 5, 5) }, /editIds\[1\] must be a token that the row has no/],
+      [
+        'a token twice in a row',
+        { editIds: ints(5, 5, 5) },
+        /editIds\[1\] must be a token that the row has no/,
+      ],
       ['fewer factors than edits', { editFactors: floats(1, 1) }, /E = /],
       ['more offsets than edits', { editOffsets: floats(1, 1, 1, 1) }, /E = /],
-      ['more edits than the limit', {
-        editStarts: ints(0, 5, 5),
-        editIds: ints(0, 1, 2, 3, 4),
-        editFactors: floats(1, 1, 1, 1, 1),
-        editOffsets: floats(1, 1, 1, 1, 1),
-      }, /E must be from 0 to 4, got 5/],
+      [
+        'more edits than the limit',
+        {
+          editStarts: ints(0, 5, 5),
+          editIds: ints(0, 1, 2, 3, 4),
+          editFactors: floats(1, 1, 1, 1, 1),
+          editOffsets: floats(1, 1, 1, 1, 1),
+        },
+        /E must be from 0 to 4, got 5/,
+      ],
       ...[0, -1, NaN, Infinity].map((factor): [string, StepInputs, RegExp] => [
         `a factor of ${factor}`,
         { editFactors: floats(1, factor, 1) },

@@ -6,7 +6,14 @@ import type { StepInputs } from '../graph/steps.js'
 import { KernelGraph } from './kernel-graph.js'
 import { isas, NativeProgram, onCuda, truth } from './native-program.js'
 import { worstError } from './numbers.js'
-import { allowedLogprob, randomControls, randomEdits, randomLogits, range, sampleStep } from './sampling-steps.js'
+import {
+  allowedLogprob,
+  randomControls,
+  randomEdits,
+  randomLogits,
+  range,
+  sampleStep,
+} from './sampling-steps.js'
 
 const most = 20
 
@@ -98,7 +105,10 @@ describe('all controls together', () => {
       const masked = program.run({ ...step, ...banned })
       expect([masked.ids[0], masked.ids[1], masked.ids[2]], isa).toEqual([free.ids[0], -1, free.ids[2]])
       expect(masked.logprobs[1], isa).toBeNaN()
-      expect(Array.from(masked.topIds).every((id) => id === -1), isa).toBe(true)
+      expect(
+        Array.from(masked.topIds).every((id) => id === -1),
+        isa,
+      ).toBe(true)
     }
   })
 })

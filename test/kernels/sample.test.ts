@@ -308,7 +308,13 @@ describe('sample with controls', () => {
     const fine = [0, 1, 2]
     const graph = sampleGraph(3, [...fine, ...bad, ...fine], [...bad, ...fine, ...fine])
     for (const [program, isa] of graph.programs()) {
-      for (const rule of [{}, { temperature: 0 }, { topK: 2 }, { typicalP: 0.5 }, { topP: 0.5, temperature: 0.3 }]) {
+      for (const rule of [
+        {},
+        { temperature: 0 },
+        { topK: 2 },
+        { typicalP: 0.5 },
+        { topP: 0.5, temperature: 0.3 },
+      ]) {
         const { ids, logprobs } = program.run(sampleStep([0, 1, 2], () => rule))
         const where = `${isa}, ${JSON.stringify(rule)}`
         expect(Array.from(ids.subarray(0, 2)), where).toEqual([-1, -1])

@@ -92,7 +92,12 @@ describe('top-logits', () => {
       range(V).map(() => -Infinity),
       range(V).map((id) => (id === 4 ? NaN : id === 5 ? 2 : -Infinity)),
     ]
-    const graph = topGraph(V, 8, rows.flatMap(() => [...logits]), rows.flat())
+    const graph = topGraph(
+      V,
+      8,
+      rows.flatMap(() => [...logits]),
+      rows.flat(),
+    )
     for (const [program, isa] of graph.programs({ maxTokens: 4 })) {
       const { topIds, topLogprobs } = program.run(topStep(range(4), () => 8))
       const lists = range(4).map((r) => Array.from(topIds.subarray(8 * r, 8 * r + 8)))
@@ -112,7 +117,12 @@ describe('top-logits', () => {
       [-Infinity, -Infinity, -Infinity],
     ]
     const fine = [1, 2, 3]
-    const graph = topGraph(3, 2, [...bad.flat(), ...fine, ...fine], [...bad.map(() => fine).flat(), ...bad[1], ...fine])
+    const graph = topGraph(
+      3,
+      2,
+      [...bad.flat(), ...fine, ...fine],
+      [...bad.flatMap(() => fine), ...bad[1], ...fine],
+    )
     for (const [program, isa] of graph.programs({ maxTokens: 5 })) {
       const { topIds } = program.run(topStep(range(5), () => 2))
       expect(Array.from(topIds), isa).toEqual([-1, -1, -1, -1, -1, -1, -1, -1, 2, 1])

@@ -43,8 +43,7 @@ const recorded = {
   llama: () => both(recordLlama({ numLayers: 1 }), withSampling),
   gpt2: () => both(recordGpt2({ numLayers: 1 }), withSampling),
   others: () => both(recordOtherOps(), withSampling),
-  controlled: () =>
-    both(recordGpt2({ numLayers: 1 }), (graph) => withControlledSampling(graph, { most: 4 })),
+  controlled: () => both(recordGpt2({ numLayers: 1 }), (graph) => withControlledSampling(graph, { most: 4 })),
 }
 const both = (graph: Graph, sampling: (graph: Graph) => Graph) => ({ graph, samples: sampling(graph) })
 export type FixtureName = keyof typeof recorded

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { CodedError, FixtureName } from './program-fixture.js'
-import { fixtureNames, ProgramFixture, controlledInputs } from './program-fixture.js'
+import { controlledInputs, fixtureNames, ProgramFixture } from './program-fixture.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: what is wrong on purpose has no type
 type Wrong = any

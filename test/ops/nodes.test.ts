@@ -21,8 +21,8 @@ import {
   slidingWindow,
   softmax,
   split,
-  topLogits,
   Tensor,
+  topLogits,
 } from '#kvasir/nn/index.js'
 import { Symbols } from './symbols.js'
 

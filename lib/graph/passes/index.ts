@@ -12,8 +12,8 @@ import { ropeAppend } from './rope-append.js'
 import type { RoundOperandsOptions } from './round-operands.js'
 import { roundOperands } from './round-operands.js'
 
-export { withProbabilities } from './with-probabilities.js'
 export { withControlledSampling } from './with-controlled-sampling.js'
+export { withProbabilities } from './with-probabilities.js'
 export { withSampling } from './with-sampling.js'
 
 export type OptimizeOptions = LayoutOptions & ActivationTypeOptions & RoundOperandsOptions

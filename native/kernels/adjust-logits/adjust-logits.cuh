@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(kAdjustThreads) adjust_logits_kernel(AdjustLog
   }
   __syncthreads();  // an edit is written over the copy of another thread
 #pragma unroll 1
-  for (int e = p.edit_starts[r] + static_cast<int>(threadIdx.x); e < p.edit_starts[r + 1]; e += kAdjustThreads) {
+  for (int e = p.edit_starts[r] + static_cast<int>(threadIdx.x); e < p.edit_starts[r + 1];
+       e += kAdjustThreads) {
     const int64_t id = p.edit_ids[e];
     if (id < begin || id >= end || !allowed(id)) continue;
     y[id] = edited(to_float(x[id]), p.edit_factors[e], p.edit_offsets[e]);

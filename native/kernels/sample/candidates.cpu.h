@@ -101,7 +101,8 @@ static double add_distances(const Candidates& candidates, float inverse) {
 
 // Keeps what is closest to the mean distance, until the probabilities reach `target`.
 static void keep_typical(Candidates& candidates, float mean, float inverse, double target) {
-  constexpr float kLeast = -88.0f;  // probabilities are 0 beyond a distance of 87.4, and so is the mean below that
+  constexpr float kLeast =
+      -88.0f;  // probabilities are 0 beyond a distance of 87.4, and so is the mean below that
   float* closeness = candidates.closeness;
   for_each_vector(candidates.count, [&](int64_t c, auto lanes) {
     const Vec d = distance_of(load(candidates.logit + c, lanes), candidates.largest, inverse);

@@ -73,7 +73,7 @@ struct Row {
   float* plain_largest;  // of the model's logits, which `plain` then is of
   // Of the row, once all its windows are there:
   Softmax softmax;
-  int first_largest;  // id
+  int first_largest;      // id
   float plain_reference;  // largest of the model's logits
   double plain_sum;       // of e^(logit - plain_reference)
   double sum;             // of softmax(logit)

@@ -144,11 +144,10 @@ static Choice choice_of(const Sample& s, int64_t r) {
 // The mean of all tokens' distances from the largest.
 static double mean_distance(const Row& row) {
   const float *logits = row.groups.logits, largest = row.groups.largest;
-  const double sum =
-      reduce_add(sum_vectors(row.groups.V, widen(zero()), [&](int64_t c, auto lanes) {
-        const Vec d = keep(distance_of(load(logits + c, lanes), largest, row.inverse), lanes, zero());
-        return widen(weighted_distance(d, exp(-d)));
-      }));
+  const double sum = reduce_add(sum_vectors(row.groups.V, widen(zero()), [&](int64_t c, auto lanes) {
+    const Vec d = keep(distance_of(load(logits + c, lanes), largest, row.inverse), lanes, zero());
+    return widen(weighted_distance(d, exp(-d)));
+  }));
   return sum / row.tempered;
 }
 

@@ -43,8 +43,8 @@ __device__ __forceinline__ void reduce_window(const Row& row, const Rules& rules
 
 // The same for two matrices.
 template <class T>
-__device__ __forceinline__ void reduce_windows(const Row& row, const Rules& rules, const Tokens<float>& tokens,
-                                               const Tokens<T>& logits, int w) {
+__device__ __forceinline__ void reduce_windows(const Row& row, const Rules& rules,
+                                               const Tokens<float>& tokens, const Tokens<T>& logits, int w) {
   reduce_plain(row, logits, w);
   if (rules.forced < 0) reduce_window(row, rules, tokens, w);
 }
@@ -118,7 +118,8 @@ __device__ __forceinline__ int choose(const Row& row, const Rules& rules, const 
 }
 
 // By a block that is left alone with the row.
-__device__ __forceinline__ void write_choice(const Sample& p, int64_t r, const Row& row, int id, float logit) {
+__device__ __forceinline__ void write_choice(const Sample& p, int64_t r, const Row& row, int id,
+                                             float logit) {
   if (threadIdx.x != 0) return;
   p.ids[r] = id;
   p.logprobs[r] = id >= 0 ? log_probability(row, logit) : __uint_as_float(0x7fc00000u);

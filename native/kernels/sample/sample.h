@@ -31,8 +31,9 @@ namespace kvasir {
 // A row whose logits hold a NaN, +infinity, or nothing above -infinity gives id -1 and logprob NaN, and so does one whose x
 // do, unless its token is forced. Rows are shared out among threads; one row is one thread's.
 struct Sample {
-  const void* logits;        // (R,V), rows logits_stride apart
-  const float* adjusted;     // (R,V), rows adjusted_stride apart; null where there is none, and then both of these are:
+  const void* logits;  // (R,V), rows logits_stride apart
+  const float*
+      adjusted;  // (R,V), rows adjusted_stride apart; null where there is none, and then both of these are:
   const float* typical_p;    // (R,), in (0,1]
   const int32_t* forced;     // (R,), in [-1,V)
   const float* temperature;  // (R,), >= 0

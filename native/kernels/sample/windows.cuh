@@ -11,14 +11,15 @@ namespace kvasir::cuda::sampling {
 // A lane's part of a window.
 struct WindowPart {
   float x[kEach];
-  float largest;   // of the window's logits
-  uint64_t best;   // of the window, see pack_best
+  float largest;  // of the window's logits
+  uint64_t best;  // of the window, see pack_best
 };
 
 // Reads a window and finds its largest logit, and where it is asked for those of its groups. NaN is passed over; sums
 // will show it.
 template <class T>
-__device__ __forceinline__ WindowPart read_window(const Row& row, const Tokens<T>& tokens, int w, bool maxima) {
+__device__ __forceinline__ WindowPart read_window(const Row& row, const Tokens<T>& tokens, int w,
+                                                  bool maxima) {
   WindowPart part;
   tokens.load(w, part.x);
   float largest = -kInfinity;
@@ -96,7 +97,8 @@ template <class Largest>
 __device__ __forceinline__ void combine_plain(Row& row, float reference, const Largest& largest_in) {
   row.plain_reference = reference;
   double plain = 0;
-  for_each_in_chunk(row.windows, [&](int w) { plain += row.plain[w] * exponential(largest_in(w) - reference); });
+  for_each_in_chunk(row.windows,
+                    [&](int w) { plain += row.plain[w] * exponential(largest_in(w) - reference); });
   row.plain_sum = scan_block(plain).total;
 }
 

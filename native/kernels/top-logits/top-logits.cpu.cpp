@@ -31,9 +31,8 @@ struct List {
 static void fill_list(const Groups& allowed, List& list) {
   if (list.most == 0 || !(allowed.largest > -kInfinity) || allowed.largest == kInfinity) return;
   const float bound = top_k_bound(allowed, list.most);
-  for_each_reaching(allowed, bound, [&](int64_t id) {
-    list.add(allowed.logits[id], static_cast<int32_t>(id));
-  });
+  for_each_reaching(allowed, bound,
+                    [&](int64_t id) { list.add(allowed.logits[id], static_cast<int32_t>(id)); });
 }
 
 static void top_row(const TopLogits& p, int64_t r, std::byte* scratch) {

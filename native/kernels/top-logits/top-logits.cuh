@@ -60,7 +60,8 @@ __device__ __forceinline__ void write_listed(const TopLogits& p, int64_t r, cons
   for (uint32_t i = threadIdx.x; i < p.most; i += kThreads) {
     const int id = i < count ? listed().ids[i] : -1;
     p.top_ids[r * p.most + i] = id;
-    p.top_logprobs[r * p.most + i] = i < count ? log_probability(row, to_float(logits.logits[id])) : -kInfinity;
+    p.top_logprobs[r * p.most + i] =
+        i < count ? log_probability(row, to_float(logits.logits[id])) : -kInfinity;
   }
 }
 

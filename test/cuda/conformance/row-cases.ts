@@ -4,7 +4,13 @@ import { Random } from '../../graph/random.js'
 import { KernelGraph, rowStep } from '../../kernels/kernel-graph.js'
 import type { WeightType } from '../../kernels/numbers.js'
 import { extremes, randomNumbers, roundTo } from '../../kernels/numbers.js'
-import { randomControls, randomEdits, randomLogits, randomSettings, sampleStep } from '../../kernels/sampling-steps.js'
+import {
+  randomControls,
+  randomEdits,
+  randomLogits,
+  randomSettings,
+  sampleStep,
+} from '../../kernels/sampling-steps.js'
 import { CaseBuilder } from './case-builder.js'
 import type { VectorCase } from './vector-file.js'
 
