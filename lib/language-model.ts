@@ -271,7 +271,12 @@ async function draftSetup(
 ): Promise<ModelSetup | undefined> {
   if (options.draft === undefined) return undefined
   const path = await modelPath(where, options.draft, { ...options, file: undefined })
-  const { config: _, endTokens: __, vocabSize: own, ...recorded } = await recordModel(where, path, contextLength)
+  const {
+    config: _,
+    endTokens: __,
+    vocabSize: own,
+    ...recorded
+  } = await recordModel(where, path, contextLength)
   if (own !== vocabSize)
     throw invalidValue(`${where}: draft`, `a model with the same vocabulary of ${vocabSize} tokens`, own)
   return {
