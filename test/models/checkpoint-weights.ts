@@ -7,7 +7,7 @@ import type { CausalLM } from '#kvasir/nn/index.js'
 import { parameters } from '#kvasir/nn/index.js'
 import { readTensors } from '../checkpoint/folders.js'
 
-/** The parameters of an f32 safetensors file as a model has them, by their paths. */
+/** The parameters of a safetensors file in f32 or bf16 as a model has them, by their paths. */
 export async function readWeights(
   folder: string,
   model: CausalLM<unknown>,
@@ -19,13 +19,18 @@ export async function readWeights(
     return (path) => {
       const tensor = matched.get(path)!
       const { data_offsets, shape, dtype } = header[tensor.entry.name]!
-      if (dtype !== 'F32') throw new Error(`${path} is ${dtype}`)
-      const numbers = new Float32Array(new Uint8Array(data.subarray(...data_offsets)).buffer)
-      return asParameter(numbers, shape, tensor)
+      const bytes = new Uint8Array(data.subarray(...data_offsets))
+      return asParameter(numbersOf(bytes, dtype), shape, tensor)
     }
   } finally {
     checkpoint.close()
   }
+}
+
+function numbersOf({ buffer }: Uint8Array<ArrayBuffer>, dtype: string): Float32Array {
+  if (dtype === 'F32') return new Float32Array(buffer)
+  if (dtype !== 'BF16') throw new Error(`a tensor of ${dtype}`)
+  return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer)
 }
 
 /** What the loader does, in plain code. */
