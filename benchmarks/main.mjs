@@ -6,6 +6,7 @@ import { benchConstraints } from './constraints.mjs'
 import { benchEventLoop } from './event-loop.mjs'
 import { benchModels } from './models.mjs'
 import { benchNeighbour } from './neighbour.mjs'
+import { benchSampling } from './sampling.mjs'
 
 const benchmarks = {
   models: () => benchModels(),
@@ -13,6 +14,7 @@ const benchmarks = {
   abort: benchAbort,
   neighbour: benchNeighbour,
   constraints: benchConstraints,
+  sampling: benchSampling,
 }
 const withArguments = {
   large: async () => (await import('./large.mjs')).benchLarge(),

@@ -25,6 +25,7 @@ import type {
   Finished,
   FinishReason,
   MemoryPlan,
+  ModelSetup,
   NextToken,
   Piece,
   Pooling,
@@ -85,7 +86,7 @@ export interface LoadOptions {
    */
   cacheDtype?: CacheDType
   /**
-   * Bytes of the KV cache that all sequences share. By default a quarter (CPU) or four fifths (GPU) of the memory that
+   * Bytes of the KV cache that all sequences share, a draft model's included. By default a quarter (CPU) or four fifths (GPU) of the memory that
    * weights and activations leave free, cgroup limits respected; at least a whole context, at most `maxSequences` of
    * them. On the CPU memory is taken as texts fill it.
    */
@@ -104,6 +105,14 @@ export interface LoadOptions {
    * The tokens are the same. Those that ran ahead of a stop are computed for nothing.
    */
   lookahead?: number
+  /**
+   * A smaller model with the same vocabulary that guesses tokens, which the model then verifies several of in one step: a
+   * folder, a GGUF file, or a name on the hub, as `loadModel` takes them. The texts stay the same, id for id; it is used only
+   * where it gains. Where it has learned fewer positions than the model, it helps up to those.
+   */
+  draft?: string
+  /** How the draft model's matrices are held; as the model's by default. */
+  draftDtype?: WeightDType
   /** Threads that compute; the processors this process may use, by default. */
   threads?: number
   /** Tokens a sequence may have, at most what the model was made for (the default). */
@@ -209,18 +218,14 @@ async function modelSetup(
   if (typeof model !== 'string') throw invalidType(`${where}: folder`, 'a string', model)
   checkLoadOptions(where, options)
   const folder = await modelPath(where, model, options)
-  const { config, endTokens } = await readModelConfig(where, folder)
-  const architecture = modelFor(config, { contextLength: options.contextLength })
-  const graph = record(architecture)
-  const { vocabSize, maxPositions } = modelSpec(architecture, graph)
-  const contextLength = Math.min(options.contextLength ?? maxPositions, maxPositions)
+  const { contextLength: asked } = options
+  const { config, endTokens, vocabSize, ...recorded } = await recordModel(where, folder, asked)
+  const contextLength = Math.min(asked ?? Number.POSITIVE_INFINITY, recorded.contextLength)
   const setup = {
-    folder,
-    graph,
-    parameters: parameters(architecture),
-    rules: architecture.checkpoint,
-    vocabSize,
+    ...recorded,
     contextLength,
+    vocabSize,
+    draft: await draftSetup(where, options, { vocabSize, contextLength }),
     eosIds: endTokenIds(endTokens, vocabSize),
     dtype: options.dtype ?? 'auto',
     cacheDtype: options.cacheDtype ?? 'auto',
@@ -239,6 +244,48 @@ async function modelSetup(
   return { setup, config }
 }
 
+/** A model's graph, for texts that are never longer than `longest`, and all that is known of it without its weights. */
+async function recordModel(where: string, folder: string, longest: number | undefined) {
+  const { config, endTokens } = await readModelConfig(where, folder)
+  const architecture = modelFor(config, { contextLength: longest })
+  const graph = record(architecture)
+  const { vocabSize, maxPositions: contextLength } = modelSpec(architecture, graph)
+  const { checkpoint: rules } = architecture
+  return {
+    config,
+    endTokens,
+    vocabSize,
+    folder,
+    graph,
+    parameters: parameters(architecture),
+    rules,
+    contextLength,
+  }
+}
+
+/** The model that guesses tokens, where one was asked for. */
+async function draftSetup(
+  where: string,
+  options: LoadOptions,
+  { vocabSize, contextLength }: { vocabSize: number; contextLength: number },
+): Promise<ModelSetup | undefined> {
+  if (options.draft === undefined) return undefined
+  const path = await modelPath(where, options.draft, { ...options, file: undefined })
+  const {
+    config: _,
+    endTokens: __,
+    vocabSize: own,
+    ...recorded
+  } = await recordModel(where, path, contextLength)
+  if (own !== vocabSize)
+    throw invalidValue(`${where}: draft`, `a model with the same vocabulary of ${vocabSize} tokens`, own)
+  return {
+    ...recorded,
+    contextLength: Math.min(contextLength, recorded.contextLength),
+    dtype: options.draftDtype ?? options.dtype ?? 'auto',
+  }
+}
+
 /** What is there under that name comes first; a name such as `org/name` is else one on the hub. */
 async function modelPath(where: string, model: string, options: LoadOptions): Promise<string> {
   if (!isHubName(model) || existsSync(model)) return model
@@ -252,6 +299,7 @@ function checkLoadOptions(where: string, options: LoadOptions): void {
   checkInteger(`${where}: deviceIndex`, options.deviceIndex, 0, 1023)
   checkChoice(`${where}: dtype`, options.dtype, weightTypes)
   checkChoice(`${where}: cacheDtype`, options.cacheDtype, cacheTypes)
+  checkChoice(`${where}: draftDtype`, options.draftDtype, weightTypes)
   checkInteger(`${where}: cacheBytes`, options.cacheBytes, 1, 2 ** 46)
   checkInteger(`${where}: maxSequences`, options.maxSequences, 1, 1024)
   checkInteger(`${where}: stepTokens`, options.stepTokens, 32, 8192)
@@ -264,8 +312,10 @@ function checkLoadOptions(where: string, options: LoadOptions): void {
     if (options[name] !== undefined && typeof options[name] !== 'function')
       throw invalidType(`${where}: ${name}`, 'a function', options[name])
   }
-  if (options.file !== undefined && typeof options.file !== 'string')
-    throw invalidType(`${where}: file`, 'a string', options.file)
+  for (const name of ['file', 'draft'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'string')
+      throw invalidType(`${where}: ${name}`, 'a string', options[name])
+  }
 }
 
 /** `eos_token_id` of a configuration: a number, several, or none. */

@@ -45,7 +45,7 @@ const hopper = named(
 const everyKernel = [
   ...small,
   ...named('attention, bf16', 'linear, bf16, 130', 'linear, bf16, 4104', 'linear, bf16, norms', 'slices'),
-  ...named('elementwise, bf16', 'gathered', 'norms, bf16', 'rotations, bf16', 'sample'),
+  ...named('elementwise, bf16', 'gathered', 'norms, bf16', 'rotations, bf16', 'sample', 'controls'),
 ]
 const runs = [
   { variant: 'address', device: 0, cases: [...small, ...named('bf16', 'f32')], settings: { SEED: 4 } },

@@ -30,6 +30,12 @@ export function declareWeights(graph: Graph, backend: Backend): WeightStore {
   }
 }
 
+/** Bytes of the tensors that `loadWeights` reads. */
+export function bytesToLoad(graph: Graph, tensors: ReadonlyMap<string, MatchedTensor>): number {
+  const weights = graph.values.filter((value) => value.kind === 'weight')
+  return weights.flatMap((value) => partsOf(value, tensors)).reduce((sum, part) => sum + part.bytes, 0)
+}
+
 /**
  * Reads the weights of a laid-out graph from a checkpoint straight into the kernels' layout. Their bytes never pass
  * through JavaScript. Returns false when aborted on the way.

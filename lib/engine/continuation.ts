@@ -1,8 +1,7 @@
 import type { ConstraintMatcher } from '../constraints/index.js'
 import { KvasirError, NumericError } from '../errors.js'
 import { encodeWithin } from '../tokenizer/index.js'
-import type { Drafter } from './drafter.js'
-import { drafterFor } from './drafter.js'
+import { Drafter } from './drafter.js'
 import { seedWords } from './generate-options.js'
 import { GeneratedText } from './generated-text.js'
 import type { Generation } from './generation.js'
@@ -29,13 +28,13 @@ export class Continuation implements SampleTask {
   /** Of the prompt's tokens but the first, where they were asked for. */
   readonly promptTokens: PromptToken[] | undefined
   readonly generation: Generation
+  readonly drafter: Drafter | null
   readonly #choice: number
   readonly #sampling: SamplingOptions
   readonly #text: GeneratedText
   readonly #edits: LogitEdits | null
   readonly #matcher: ConstraintMatcher | undefined
   readonly #mask: Int32Array | null
-  readonly #drafter: Drafter | null
   #tokenAt = 0
 
   /** @param choice which of the request's texts it is */
@@ -50,7 +49,7 @@ export class Continuation implements SampleTask {
     this.#matcher = request.constraint && context.compileConstraint(request.constraint).start()
     this.#mask = this.#matcher ? new Int32Array(Math.ceil(context.vocabSize / 32)) : null
     this.promptTokens = request.promptTop === undefined || choice > 0 ? undefined : []
-    this.#drafter = request.speculates && this.#isPlain ? drafterFor(sequence) : null
+    this.drafter = request.speculates && this.#isPlain ? new Drafter(sequence, context.acceptances) : null
   }
 
   /** Another text of the same prompt, of which this one has just sampled its first token. */
@@ -76,13 +75,12 @@ export class Continuation implements SampleTask {
 
   /** Steps that may be run ahead of what is known: 1 where each token decides about the next in some other way. */
   get mostAhead(): number {
-    return this.#isPlain && !this.#drafter ? this.generation.mostTokens - this.sequence.ids.length : 1
+    return this.#isPlain ? this.generation.mostTokens - this.sequence.ids.length : 1
   }
 
   drafts(most: number): readonly number[] {
     if (this.#wantsPromptRows) return [] // its rows are those of the prompt's tokens
-    const left = this.generation.mostTokens - this.sequence.ids.length - 1
-    return this.#drafter?.propose(Math.min(most, left)) ?? []
+    return this.drafter?.drafts(Math.min(most, this.mostAhead - 1)) ?? []
   }
 
   rows(count: number, drafts: number): number {
@@ -139,7 +137,7 @@ export class Continuation implements SampleTask {
       if (this.finishReason || drafts[right] !== id) break
       right++
     }
-    if (drafts.length > 0) this.#drafter?.learn(drafts.length, right)
+    if (drafts.length > 0) this.drafter?.learn(drafts.length, right)
     this.drafted += drafts.length
     this.accepted += right
     this.generation.context.stats.count('draftedTokens', drafts.length)

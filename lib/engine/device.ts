@@ -85,18 +85,22 @@ function cacheType(asked: CacheDType, automatic: FloatType): Exclude<CacheDType,
 /** Of the memory that weights and activations leave free, what the KV cache takes where nothing else was asked for. */
 const cacheShare = { cpu: 0.25, cuda: 0.8 } as const
 
-/** What a program of this graph, with its weights and its cache, takes on the device. */
-export function planMemory(
-  plan: DevicePlan,
-  backend: Backend,
-  graph: Graph,
-  setup: EngineSetup,
-  limits: RunnerLimits,
-): MemoryPlan {
-  const { contextLength } = setup
-  const cache = { layers: attentionLayers(setup.graph), numBlocks: 1, dtype: plan.cacheDtype }
-  const needs = addon().planMemory(backend, graph, stepLimits(contextLength, limits), cache)
-  const { weightBytes, cacheBytes: blockBytes, activationBytes } = needs
+/** A model and its program, as a device wants it. */
+export interface PlannedModel {
+  setup: EngineSetup
+  plan: DevicePlan
+  /** The program that samples. */
+  program: Graph
+  limits: RunnerLimits
+}
+
+/** What a model, and the one that guesses its tokens where there is one, take on the device; their caches have as many blocks. */
+export function planMemory(backend: Backend, models: readonly [PlannedModel, ...PlannedModel[]]): MemoryPlan {
+  const [{ setup, plan }] = models
+  const needs = models.map((model) => needsOf(backend, model))
+  const weightBytes = sum(needs.map((one) => one.weightBytes))
+  const blockBytes = sum(needs.map((one) => one.cacheBytes))
+  const activationBytes = sum(needs.map((one) => one.activationBytes))
   const availableBytes = backend.availableMemory()
   const free = availableBytes - weightBytes - activationBytes
   const cacheBlocks = countBlocks(setup, blockBytes, cacheShare[plan.kind] * free)
@@ -113,6 +117,16 @@ export function planMemory(
     availableBytes,
     fits: totalBytes <= availableBytes,
   }
+}
+
+/** With a cache of one block. */
+function needsOf(backend: Backend, { setup, plan, program, limits }: PlannedModel) {
+  const cache = { layers: attentionLayers(setup.graph), numBlocks: 1, dtype: plan.cacheDtype }
+  return addon().planMemory(backend, program, stepLimits(setup.contextLength, limits), cache)
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
 }
 
 /**

@@ -4,6 +4,7 @@ import { blockTokens } from '../graph/graph.js'
 import type { Tokenizer } from '../tokenizer/index.js'
 import type { BlockPool } from './block-pool.js'
 import { Continuation } from './continuation.js'
+import type { Acceptances } from './drafter.js'
 import type { Finished, GenerateRequest, Piece, Prompt } from './messages.js'
 import { Sequence } from './sequence.js'
 import type { StatsCounter } from './stats.js'
@@ -16,6 +17,8 @@ export interface ModelContext {
   eosIds: ReadonlySet<number>
   pool: BlockPool
   stats: StatsCounter
+  /** What is known of guesses in all texts. */
+  acceptances: Acceptances
   compileConstraint(constraint: NonNullable<GenerateRequest['constraint']>): CompiledConstraint
   /** Copies blocks of the cache: (from, to) pairs. */
   copyBlocks(pairs: readonly number[]): void

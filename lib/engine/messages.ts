@@ -16,17 +16,23 @@ export type DeviceChoice = 'auto' | 'cpu' | 'cuda'
 export type DeviceKind = Exclude<DeviceChoice, 'auto'>
 
 /** A model as the worker needs it: what was recorded from the user's classes, and where its weights are. */
-export interface EngineSetup {
+export interface ModelSetup {
   folder: string
   graph: Graph
   parameters: NamedParameter[]
   rules: CheckpointLayout
-  vocabSize: number
   /** Tokens that a sequence may have. */
   contextLength: number
+  dtype: WeightDType
+}
+
+/** All that the worker needs to load a model and to serve it. */
+export interface EngineSetup extends ModelSetup {
+  /** A smaller model that guesses tokens. */
+  draft: ModelSetup | undefined
+  vocabSize: number
   /** Ids that end a text. */
   eosIds: number[]
-  dtype: WeightDType
   cacheDtype: CacheDType
   device: DeviceChoice
   /** The CUDA library to use, where it is not the one beside the addon. */
@@ -202,6 +208,16 @@ export interface Stats {
   /** Tokens that were guessed and verified, and that were right. */
   draftedTokens: number
   acceptedTokens: number
+  /** What guessing gained. */
+  speculation: {
+    /** Steps that continued texts and verified guesses. */
+    steps: number
+    /** Milliseconds that the draft model took, where there is one; the blocks of its cache that are in use. */
+    draftingMs: number
+    draftBlocks: number
+    /** Milliseconds that the tokens of those steps would have taken one at a time, by what such steps took, less what they took. */
+    savedMs: number
+  }
   /** How often a sequence had to give its blocks back for another. */
   preemptions: number
   cache: { blocks: number; usedBlocks: number; blockTokens: number; bytes: number }

@@ -1,3 +1,4 @@
+import type { Drafter } from './drafter.js'
 import type { SampledRows } from './model-runner.js'
 import type { SampledRow } from './sampling-tables.js'
 import type { Chunk, Task } from './scheduler.js'
@@ -5,6 +6,8 @@ import type { Chunk, Task } from './scheduler.js'
 /** A task whose rows choose tokens. */
 export interface SampleTask extends Task {
   readonly kind: 'sample'
+  /** Where its next tokens may be guessed. */
+  readonly drafter?: Drafter | null
   /** How the tokens of a chunk's rows are chosen, in their order. */
   choices(chunk: Chunk): SampledRow[]
   /** Takes what a chunk's rows sampled, which begin at row `first`. */

@@ -146,6 +146,13 @@ export class Scheduler<T extends Task = Task> {
     for (const { task } of this.#waiting) yield task
   }
 
+  /** Tasks of a kind that would each be continued by one token. */
+  decoding(kind: StepKind): T[] {
+    return this.#running
+      .filter(({ task }) => task.kind === kind && !task.waits && task.sequence.pending === 1)
+      .map(({ task }) => task)
+  }
+
   /** The next step, with blocks for all it feeds; undefined where there is nothing to do. */
   plan(): Step<T> | undefined {
     this.#steps++
@@ -204,9 +211,9 @@ export class Scheduler<T extends Task = Task> {
     if (!this.#running.includes(entry) || room.chunks.size >= this.#limits.sequences) return
     let count = Math.min(sequence.pending, room.tokens, ofPrompt ? room.promptTokens : 1)
     if (count < 1) return
-    let drafts: readonly number[] = []
     const forDrafts = Math.min(room.tokens - count, room.rows - 1) - behind
-    if (count === sequence.pending && forDrafts > 0) drafts = task.drafts(forDrafts)
+    let drafts: readonly number[] = []
+    if (count === sequence.pending && forDrafts > 0) drafts = this.#draftsOf(task, forDrafts, behind)
     let rows = task.rows(count, drafts.length)
     // Where a row is wanted for every token, rows are what limits the chunk.
     if (rows > room.rows && rows === count) {
@@ -221,6 +228,14 @@ export class Scheduler<T extends Task = Task> {
       rows = task.rows(count, 0)
     }
     room.add(entry, { task, count, drafts, rows }, ofPrompt)
+  }
+
+  /** Drafts take no other's place: where a block for them might be needed by one of those `behind`, there are none. */
+  #draftsOf(task: T, most: number, behind: number): readonly number[] {
+    const drafts = task.drafts(most)
+    if (drafts.length === 0) return drafts
+    const missing = task.sequence.missingBlocks(task.sequence.ids.length + drafts.length)
+    return missing === 0 || missing + behind <= this.#pool.available ? drafts : []
   }
 
   /** Takes blocks for `length` tokens, from others that rank below where there are none. */

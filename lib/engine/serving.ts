@@ -1,12 +1,13 @@
 import { AbortError } from '../errors.js'
 import { BeamSearch } from './beam-search.js'
+import type { DraftModel, DraftRequest } from './draft-model.js'
 import { Embedding } from './embedding.js'
 import { packError } from './error-transfer.js'
 import type { ModelContext } from './generation.js'
 import { Generation } from './generation.js'
 import { GraphRun } from './graph-run.js'
 import { KeptSequences } from './kept-sequences.js'
-import type { FromWorker, Request, Results, Stats } from './messages.js'
+import type { FromWorker, GenerateRequest, Request, Results, Stats } from './messages.js'
 import { flags } from './messages.js'
 import type { ModelRunner } from './model-runner.js'
 import { Outbox } from './outbox.js'
@@ -16,6 +17,7 @@ import type { SampleTask } from './sample-task.js'
 import type { SampledRow } from './sampling-tables.js'
 import type { Chunk, SchedulerLimits, Step } from './scheduler.js'
 import { Scheduler } from './scheduler.js'
+import { Speculation } from './speculation.js'
 import { Turns } from './turns.js'
 
 type AnyTask = SampleTask | RowsTask | GraphRun
@@ -36,6 +38,8 @@ interface Arrival {
 
 export interface ServingSetup {
   runner: ModelRunner
+  /** Guesses tokens for `runner` to verify. */
+  draftModel: DraftModel | null
   context: ModelContext
   limits: SchedulerLimits
   /** Steps that decoding may run ahead of what the callers have seen. */
@@ -57,6 +61,7 @@ export class Serving {
   readonly #scheduler: Scheduler<AnyTask>
   readonly #kept: KeptSequences
   readonly #outbox: Outbox
+  readonly #speculation: Speculation
   readonly #works = new Map<number, Work>()
   readonly #ofTask = new Map<AnyTask, Work>()
   readonly #arrivals: Arrival[] = []
@@ -72,6 +77,7 @@ export class Serving {
     this.#scheduler = new Scheduler(setup.context.pool, setup.limits)
     this.#kept = new KeptSequences(setup.context, this.#scheduler)
     this.#outbox = new Outbox(setup.post)
+    this.#speculation = new Speculation(setup.draftModel)
   }
 
   receive(request: Request): void {
@@ -109,18 +115,42 @@ export class Serving {
 
   /** False where there was nothing to do. */
   #step(): boolean {
+    const nativeBefore = this.#nativeMs
     this.#dropAborted()
+    this.#guessTokens()
     this.#beginArrivals(performance.now() + arrivalMs)
     const step = this.#scheduler.plan()
     if (!step) {
       this.#outbox.flush()
       return this.#arrivals.length > 0
     }
-    const nativeBefore = this.#setup.runner.nativeMs
     this.#runStep(step)
     this.#outbox.flushDue()
-    this.#countStep(this.#setup.runner.nativeMs - nativeBefore)
+    this.#countStep(this.#nativeMs - nativeBefore)
     return true
+  }
+
+  get #nativeMs(): number {
+    const { runner, draftModel } = this.#setup
+    return runner.nativeMs + (draftModel?.nativeMs ?? 0)
+  }
+
+  /** Decides which tokens the next step will verify. */
+  #guessTokens(): void {
+    const decoding = this.#scheduler.decoding('sample') as SampleTask[]
+    const { tokens, rows } = this.#setup.limits
+    try {
+      this.#speculation.prepare(decoding, Math.min(tokens, rows('sample')) - decoding.length, (task) =>
+        this.#draftRequest(task),
+      )
+    } catch (error) {
+      for (const task of decoding) if (task.drafter) this.#failTask(task, error)
+    }
+  }
+
+  #draftRequest(task: SampleTask): DraftRequest {
+    const { salt, reusesPrefix, flag } = this.#ofTask.get(task)!.request as GenerateRequest
+    return { task, options: { salt, reusesPrefix }, flag }
   }
 
   /** What lies between two steps is the engine's own work, too: messages that come in, and the collection of garbage. */
@@ -248,8 +278,10 @@ export class Serving {
     if (rows.length === 0) rows.push(unusedRow)
     const ahead = this.#stepsAhead(chunks)
     const flag = this.#flagOf(step)
+    const nativeBefore = runner.nativeMs
     const sampled = ahead > 1 ? runner.sampleAhead(step, rows, ahead, flag) : runner.sample(step, rows, flag)
     if (!sampled) return undefined
+    const ms = (runner.nativeMs - nativeBefore) / (ahead > 1 ? sampled.ids.length / rows.length : 1)
     return () => {
       let row = 0
       for (const chunk of chunks) {
@@ -262,6 +294,7 @@ export class Serving {
           this.#afterTokens(chunk.task)
         })
       }
+      this.#speculation.ran(chunks, ms)
     }
   }
 
@@ -378,6 +411,7 @@ export class Serving {
       waiting: this.#scheduler.waiting + this.#arrivals.length,
       preemptions: this.#scheduler.preemptions,
       cache: { ...pool.counts, bytes: runner.cacheBytes },
+      speculation: this.#speculation.counts,
       ...context.stats.read(),
     }
   }

@@ -76,7 +76,7 @@ export class StatsCounter {
     this.#stepMs.add(nativeMs + engineMs)
   }
 
-  read(): Omit<Stats, 'running' | 'waiting' | 'preemptions' | 'cache'> {
+  read(): Omit<Stats, 'running' | 'waiting' | 'preemptions' | 'cache' | 'speculation'> {
     return {
       ...this.#counts,
       queueMs: this.#queueMs.read(),

@@ -1,33 +1,24 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { readChatTemplates } from '../checkpoint/chat-templates.js'
-import { Checkpoint } from '../checkpoint/checkpoint.js'
-import { declareWeights, loadWeights } from '../checkpoint/load-weights.js'
-import type { MatchedTensor } from '../checkpoint/match.js'
-import { matchParameters } from '../checkpoint/match.js'
 import { loadModelTokenizer } from '../checkpoint/model-tokenizer.js'
-import { AbortError, KvasirError } from '../errors.js'
-import type { DType, Graph } from '../graph/graph.js'
-import { optimize, withSampling } from '../graph/passes/index.js'
-import type { Backend } from '../native/addon.js'
-import { addon } from '../native/addon.js'
 import type { Tokenizer } from '../tokenizer/index.js'
-import { attentionLayers } from './attention-layers.js'
 import { BlockPool } from './block-pool.js'
 import { constraintCompiler } from './constraint-compiler.js'
-import type { DevicePlan } from './device.js'
-import { checkFits, devicePlans, planMemory, shortage } from './device.js'
+import { checkFits } from './device.js'
+import { DraftModel } from './draft-model.js'
+import { sharedAcceptances } from './drafter.js'
 import { packError } from './error-transfer.js'
 import type { EngineSetup, FromWorker, MemoryPlan, ToWorker } from './messages.js'
-import type { RunnerLimits } from './model-runner.js'
-import { ModelRunner, rowsOf } from './model-runner.js'
+import type { OpenDevice, OpenModel } from './model-loading.js'
+import { openDevice, openModels, readWeights, withFiles } from './model-loading.js'
+import type { ModelRunner } from './model-runner.js'
+import { rowsOf } from './model-runner.js'
 import { Serving } from './serving.js'
 import { StatsCounter } from './stats.js'
 
 // The engine's thread: loads the model, then serves requests. Native steps block this thread and never the caller's.
 
 const progressIntervalMs = 50
-/** Rows of a step beside one a sequence: of tokens that are verified, and of a prompt's own log probabilities. */
-const spareRows = 128
 
 const port = parentPort!
 const post = (message: FromWorker, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer)
@@ -40,78 +31,21 @@ interface Loaded {
 async function load(setup: EngineSetup): Promise<Loaded> {
   const tokenizer = await loadModelTokenizer(setup.folder)
   const chatTemplates = { ...(await readChatTemplates(setup.folder)) }
-  const checkpoint = await Checkpoint.open(setup.folder)
-  try {
-    const tensors = matchParameters(checkpoint, setup.parameters, setup.rules)
-    const storedTypes = (parameter: string) => tensors.get(parameter)?.dtype ?? ('f32' as const)
-    const device = openDevice(setup, storedTypes)
-    return prepare(setup, device, tensors, { tokenizer, chatTemplates })
-  } finally {
-    checkpoint.close()
-  }
-}
-
-interface OpenDevice {
-  plan: DevicePlan
-  backend: Backend
-  /** The program that samples, as the device wants it. */
-  program: Graph
-  memory: MemoryPlan
-}
-
-function runnerLimits({ stepTokens, maxSequences }: EngineSetup): RunnerLimits {
-  return { tokens: stepTokens, sequences: maxSequences, rows: maxSequences + spareRows }
-}
-
-/** The first device that has room for the model. */
-function openDevice(setup: EngineSetup, storedTypes: (parameter: string) => DType): OpenDevice {
-  const plans = devicePlans(setup, storedTypes)
-  let reason = ''
-  for (const [i, plan] of plans.entries()) {
-    const last = i === plans.length - 1
-    try {
-      const backend = new (addon().Backend)(plan.backend)
-      const program = optimize(withSampling(setup.graph), plan.options)
-      const memory = planMemory(plan, backend, program, setup, runnerLimits(setup))
-      memory.reason ||= reason
-      if (last || memory.fits) return { plan: { ...plan, reason: memory.reason }, backend, program, memory }
-      reason = shortage(memory, backend)
-      backend.dispose()
-    } catch (error) {
-      if (last) throw error
-      reason = (error as Error).message
-    }
-  }
-  throw new KvasirError('ERR_INTERNAL', 'loadModel: no device')
+  return withFiles(setup, (files) => prepare(setup, openDevice(files), { tokenizer, chatTemplates }))
 }
 
 /** Everything is allocated before the first weight is read, so that nothing fails half way for want of memory. */
 function prepare(
   setup: EngineSetup,
-  { plan, backend, program, memory }: OpenDevice,
-  tensors: ReadonlyMap<string, MatchedTensor>,
+  device: OpenDevice,
   { tokenizer, chatTemplates }: { tokenizer: Tokenizer | null; chatTemplates: Record<string, string> },
 ): Loaded {
-  const { graph, vocabSize, contextLength, eosIds, stop } = setup
+  const { vocabSize, contextLength, eosIds, stop } = setup
+  const { plan, backend, memory } = device
   if (plan.kind === 'cuda') checkFits(memory, backend)
-  const store = declareWeights(program, backend)
-  const limits = runnerLimits(setup)
-  const runner = new ModelRunner({
-    backend,
-    store,
-    graph,
-    layout: plan.options,
-    layers: attentionLayers(graph),
-    vocabSize,
-    contextLength,
-    cacheDtype: plan.cacheDtype,
-    numBlocks: memory.cacheBlocks,
-    limits,
-  })
-  runner.prepare(program)
-  const onProgress = throttledProgress()
-  if (!loadWeights(store, program, tensors, { backend, abort: stop, onProgress }))
-    throw new AbortError('loadModel: aborted')
+  const models = openModels(device)
+  readWeights(device, models, stop, throttledProgress())
+  const total = (of: (model: OpenModel) => number) => models.reduce((sum, model) => sum + of(model), 0)
   post({
     type: 'ready',
     info: {
@@ -121,16 +55,19 @@ function prepare(
       activations: plan.activations,
       isa: backend.isa,
       threads: backend.threads,
-      weightBytes: store.bytes,
-      cacheBytes: runner.cacheBytes,
-      activationBytes: runner.activationBytes,
+      weightBytes: total(({ store }) => store.bytes),
+      cacheBytes: total(({ runner }) => runner.cacheBytes),
+      activationBytes: total(({ runner }) => runner.activationBytes),
       hasTokenizer: tokenizer !== null,
       chatTemplates,
       ...specialTokens(tokenizer),
     },
   })
+  const [{ runner }, draft] = models
+  const [{ limits }] = device.models
   const serving = new Serving({
     runner,
+    draftModel: draft ? draftModel(setup, draft.runner, memory.cacheBlocks) : null,
     context: {
       tokenizer,
       vocabSize,
@@ -138,6 +75,7 @@ function prepare(
       eosIds: new Set(eosIds),
       pool: new BlockPool(memory.cacheBlocks),
       stats: new StatsCounter(),
+      acceptances: sharedAcceptances(),
       compileConstraint: constraintCompiler(tokenizer, vocabSize),
       copyBlocks: (pairs) => runner.copyBlocks(pairs),
     },
@@ -154,11 +92,18 @@ function prepare(
   return {
     serving,
     dispose() {
-      runner.dispose()
-      store.dispose()
+      for (const { runner, store } of models) {
+        runner.dispose()
+        store.dispose()
+      }
       backend.dispose()
     },
   }
+}
+
+function draftModel({ draft, promptTokens, stop }: EngineSetup, runner: ModelRunner, numBlocks: number) {
+  const { contextLength } = draft!
+  return new DraftModel({ runner, pool: new BlockPool(numBlocks), contextLength, promptTokens, stop })
 }
 
 function specialTokens(tokenizer: Tokenizer | null) {
@@ -172,16 +117,12 @@ function specialTokens(tokenizer: Tokenizer | null) {
 }
 
 /** What the model would take, without loading it. */
-async function plan(setup: EngineSetup): Promise<MemoryPlan> {
-  const checkpoint = await Checkpoint.open(setup.folder)
-  try {
-    const tensors = matchParameters(checkpoint, setup.parameters, setup.rules)
-    const { backend, memory } = openDevice(setup, (parameter) => tensors.get(parameter)?.dtype ?? 'f32')
+function plan(setup: EngineSetup): Promise<MemoryPlan> {
+  return withFiles(setup, (files) => {
+    const { backend, memory } = openDevice(files)
     backend.dispose()
     return memory
-  } finally {
-    checkpoint.close()
-  }
+  })
 }
 
 function throttledProgress(): (loadedBytes: number, totalBytes: number) => void {

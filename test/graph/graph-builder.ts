@@ -22,8 +22,8 @@ export interface AttentionOptions {
 export class GraphBuilder {
   readonly recording = new Recording()
 
-  input(name: StepInputName): ValueId {
-    return this.recording.input(name).id
+  input(name: StepInputName, vocabSize?: number): ValueId {
+    return this.recording.input(name, vocabSize).id
   }
 
   weight(path: string, shape: number[]): ValueId {
@@ -103,6 +103,24 @@ export class GraphBuilder {
 
   activation(path: string, x: ValueId, kind: string, up?: ValueId): ValueId {
     return this.node('activation', path, { x, up }, this.shape(x), { kind })
+  }
+
+  /** A mixture of so many experts, `hidden` wide, two of which a row goes through. */
+  experts(path: string, x: ValueId, count: number, hidden: number): ValueId {
+    const C = this.columns(x)
+    const stack = (name: string, shape: number[]) => {
+      const paths = Array.from({ length: count }, (_, e) => `${path}.${e}.${name}.weight`)
+      return this.recording.stackedWeight(paths, shape).id
+    }
+    const inputs = {
+      x,
+      logits: this.linear(`${path}.router`, x, count),
+      gate: stack('gate', [hidden, C]),
+      up: stack('up', [hidden, C]),
+      down: stack('down', [C, hidden]),
+    }
+    const attributes = { chosen: 2, normalised: true, activation: 'silu' }
+    return this.node('experts', path, inputs, this.shape(x), attributes)
   }
 
   gatherRows(path: string, x: ValueId): ValueId {

@@ -101,7 +101,9 @@ export class HubServer {
       response.writeHead(206, { 'content-range': contentRange })
     }
     if (trouble && 'cutAfter' in trouble) {
-      return response.write(body.subarray(0, trouble.cutAfter), () => response.destroy())
+      return response.write(body.subarray(0, trouble.cutAfter), () =>
+        setTimeout(() => response.destroy(), 50),
+      )
     }
     if (trouble && 'slow' in trouble) {
       for (let at = 0; at < body.length && !response.destroyed; at += trouble.slow) {

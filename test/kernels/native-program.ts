@@ -37,6 +37,8 @@ export interface NativeOptions extends OptimizeOptions {
   cacheDtype?: CacheType
   numBlocks?: number
   maxTokens?: number
+  maxEdits?: number
+  maxMasks?: number
   /** Guards around every result and NaN in it before a step; on by default. */
   checked?: boolean
 }
@@ -60,7 +62,15 @@ export class NativeProgram implements Disposable {
       layers.length > 0
         ? new (addon().KvCache)(this.#backend, { layers, numBlocks, dtype: cacheDtype })
         : null
-    const limits = { maxTokens, maxRows: maxTokens, maxSequences: 16, maxBlocks: numBlocks }
+    const { maxEdits = 0, maxMasks = 0 } = options
+    const limits = {
+      maxTokens,
+      maxRows: maxTokens,
+      maxSequences: 16,
+      maxBlocks: numBlocks,
+      maxEdits,
+      maxMasks,
+    }
     this.#program = new (addon().Program)(
       this.#backend,
       this.#store,
@@ -80,6 +90,22 @@ export class NativeProgram implements Disposable {
     )
     if (!this.#program.run(inputs, outputs, abort)) throw new Error('aborted')
     return outputs
+  }
+
+  /** Copies blocks of the cache, (from, to) pairs. */
+  copyBlocks(...pairs: number[]): void {
+    this.#cache!.copyBlocks(Int32Array.from(pairs))
+  }
+
+  /** Runs up to `count` steps ahead. */
+  runAhead(
+    inputs: StepInputs,
+    count: number,
+    abort: Int32Array | null = null,
+  ): { done: number; ids: Int32Array; logprobs: Float32Array } {
+    const size = count * inputs.tokens.length
+    const outputs = { ids: new Int32Array(size), logprobs: new Float32Array(size) }
+    return { done: this.#program.runAhead(inputs, count, outputs, abort), ...outputs }
   }
 
   [Symbol.dispose](): void {

@@ -1,81 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { Random } from '../graph/random.js'
-import type { StepInputs } from '../graph/steps.js'
-import { KernelGraph } from './kernel-graph.js'
 import { isas, onCuda, threadCounts } from './native-program.js'
 import { randomNumbers, worstError } from './numbers.js'
-
-interface Settings {
-  temperature: number
-  topK: number
-  topP: number
-  minP: number
-  seed: [number, number]
-  counter: number
-}
-
-const plain: Settings = { temperature: 1, topK: 0, topP: 1, minP: 0, seed: [1, 2], counter: 0 }
-
-/** Samples rows of `logits`; the step's output rows are its tokens. */
-function sampleGraph(V: number, logits: ArrayLike<number>): KernelGraph {
-  const graph = new KernelGraph()
-  const rows = graph.gatherRows('gather', graph.activations('logits', V, logits))
-  const names = ['temperature', 'topK', 'topP', 'minP', 'seed', 'counter'] as const
-  const settings = Object.fromEntries(names.map((name) => [name, graph.input(name)]))
-  graph.finish(
-    graph.nodeWith('sample', { logits: rows, ...settings }, ['R'], { ids: 'i32', logprobs: 'f32' }),
-  )
-  return graph
-}
-
-/** A step that samples the given rows. */
-function sampleStep(rows: readonly number[], settings: (r: number) => Partial<Settings>): StepInputs {
-  const each = rows.map((_, r) => ({ ...plain, ...settings(r) }))
-  const floats = (name: 'temperature' | 'topP' | 'minP') => Float32Array.from(each, (one) => one[name])
-  return {
-    tokens: Int32Array.from(rows),
-    outputRows: Int32Array.from(rows, (_, r) => r),
-    temperature: floats('temperature'),
-    topK: Int32Array.from(each, ({ topK }) => topK),
-    topP: floats('topP'),
-    minP: floats('minP'),
-    seed: Int32Array.from(each.flatMap(({ seed }) => seed)),
-    counter: Int32Array.from(each, ({ counter }) => counter),
-  }
-}
-
-const range = (count: number) => Array.from({ length: count }, (_, i) => i)
-
-/** Settings of every kind, most of them with several rules. */
-function randomSettings(random: Random, V: number): Settings {
-  return {
-    temperature: random.pick([0, 0.1, 0.7, 1, 1, 1.3, 5]),
-    topK: random.pick([0, 0, 1, 2, 5, 40, V - 1, V, 2 * V]),
-    // None that some number of equal probabilities reaches exactly: that is up to rounding.
-    topP: random.pick([1, 1, 0.95, 0.9, 0.51, 0.01]),
-    minP: random.pick([0, 0, 0.02, 0.1, 0.5, 0.99]),
-    seed: [random.integer(-(2 ** 31), 2 ** 31 - 1), random.integer(-(2 ** 31), 2 ** 31 - 1)],
-    counter: random.integer(0, 2 ** 31 - 1),
-  }
-}
-
-/** Rows as models give them, flat ones, steep ones, ones with many equal logits and ones with most ids masked. */
-function randomLogits(random: Random, V: number): number[] {
-  const spread = random.pick([0.1, 2, 10, 40])
-  const kind = random.pick(['even', 'peaked', 'whole numbers', 'masked'])
-  const shift = random.pick([0, 0, 500, -500])
-  const kept = random.integer(0, V - 1)
-  return range(V).map((id) => {
-    const logit = (2 * random.next() - 1) * spread
-    if (kind === 'peaked') return Math.fround(logit * random.next() ** 8 + shift)
-    if (kind === 'whole numbers') return Math.round(logit)
-    if (kind === 'masked' && id !== kept && random.chance(0.9)) return -Infinity
-    return Math.fround(logit + shift)
-  })
-}
-
-// A logarithm of an f32 sum's size, and one rounding of the result.
-const allowed = (y: number) => 1e-6 + 1.2e-7 * Math.abs(y)
+import type { Settings } from './sampling-steps.js'
+import {
+  allowedLogprob as allowed,
+  randomControls,
+  randomLogits,
+  randomSettings,
+  range,
+  sampleGraph,
+  sampleStep,
+} from './sampling-steps.js'
 
 describe('sample', () => {
   it.each([1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000, 4097])(
@@ -177,7 +113,7 @@ describe('sample', () => {
     ['infinity', [1, Infinity, 2]],
     ['both', [Infinity, NaN, -Infinity]],
     ['nothing above -infinity', [-Infinity, -Infinity, -Infinity]],
-  ])('reports a row with %s, and goes on', (_, row) => {
+  ])('gives no token for a row with %s, and goes on', (_, row) => {
     for (const V of [3, 40]) {
       const fine = range(V).map((id) => id / 7)
       const bad = V === 3 ? row : [...row, ...new Array(V - 3).fill(row[0] === 1 ? 0 : -Infinity)]
@@ -191,13 +127,11 @@ describe('sample', () => {
           { topP: 0.5, temperature: 0.3 },
           { minP: 0.2 },
         ]) {
-          const step = sampleStep([0, 1, 0], () => rule)
-          expect(() => program.run(step), `${isa}, ${JSON.stringify(rule)}`).toThrow(
-            expect.objectContaining({
-              code: 'ERR_NUMERIC',
-              message: expect.stringContaining('sample: row 1 '),
-            }),
-          )
+          const { ids, logprobs } = program.run(sampleStep([0, 1, 0], (r) => ({ ...rule, counter: r })))
+          const others = program.run(sampleStep([0, 0], (r) => ({ ...rule, counter: 2 * r })))
+          const where = `${isa}, ${JSON.stringify(rule)}`
+          expect(Array.from(ids), where).toEqual([others.ids[0], -1, others.ids[1]])
+          expect(Array.from(logprobs), where).toEqual([others.logprobs[0], NaN, others.logprobs[1]])
         }
         expect(program.run(sampleStep([0, 0], (r) => ({ counter: r }))), isa).toEqual(expected)
       }
@@ -276,80 +210,185 @@ describe('sample', () => {
   })
 })
 
-/** The number of draws of each id over `steps` steps of 512 rows. */
-function countDraws(
-  graph: KernelGraph,
-  V: number,
-  isa: string,
-  settings: Partial<Settings>,
-  steps: number,
-): number[] {
-  using program = graph.program({ isa, threads: 1, maxTokens: 512, checked: false })
-  const counts = new Array(V).fill(0)
-  for (let i = 0; i < steps; i++) {
-    const step = sampleStep(new Array(512).fill(0), (r) => ({
-      ...settings,
-      seed: [42, -7],
-      counter: 512 * i + r,
-    }))
-    for (const id of program.run(step).ids) counts[id]++
-  }
-  return counts
-}
+describe('sample with controls', () => {
+  it.each([1, 2, 13, 31, 32, 33, 64, 257, 1000, 4097])(
+    'chooses from one matrix and tells by the other, among %i',
+    (V) => {
+      const random = new Random(V + 1)
+      const count = onCuda ? 24 : V < 1000 ? 96 : 40
+      const rows = () => range(count).flatMap(() => randomLogits(random, V))
+      const graph = sampleGraph(V, rows(), rows())
+      const truth = graph.interpreter()
+      const steps = range(V < 1000 && !onCuda ? 6 : 3).map(() =>
+        sampleStep(random.shuffle(range(count)), () => randomControls(random, V)),
+      )
+      const expected = steps.map((step) => truth.run(step))
+      for (const [program, isa] of graph.programs({ threads: 3, maxTokens: count })) {
+        steps.forEach((step, i) => {
+          const { ids, logprobs } = program.run(step)
+          expect(Array.from(ids), isa).toEqual(Array.from(expected[i].ids))
+          expect(worstError(logprobs, expected[i].logprobs, allowed), isa).toBeLessThanOrEqual(1)
+        })
+      }
+    },
+  )
 
-describe('draws follow the distribution', () => {
-  const V = 24
-  const logits = Float32Array.from({ length: V }, (_, id) => Math.sin(id * 1.7) * 1.5)
-  const softmax = (temperature: number) => {
-    const weights = Array.from(logits, (logit) => Math.exp(logit / temperature))
-    const total = weights.reduce((sum, weight) => sum + weight, 0)
-    return weights.map((weight) => weight / total)
-  }
-  const descending = (p: number[]) => range(V).sort((a, b) => p[b] - p[a])
-  const only = (p: number[], kept: number[]) => {
-    const total = kept.reduce((sum, id) => sum + p[id], 0)
-    return p.map((probability, id) => (kept.includes(id) ? probability / total : 0))
-  }
-  const nucleus = (p: number[], topP: number) => {
-    let sum = 0
-    return descending(p).filter((id) => {
-      const before = sum
-      sum += p[id]
-      return before < topP
-    })
-  }
+  it.each(onCuda ? [50_257] : [50_257, 128_256])('chooses what the interpreter does among %i', (V) => {
+    const random = new Random(V)
+    const rows = () => range(6).flatMap(() => randomLogits(random, V))
+    const graph = sampleGraph(V, rows(), rows())
+    const step = sampleStep(range(6), () => randomControls(random, V))
+    const expected = graph.interpreter().run(step)
+    for (const [program, isa] of graph.programs({ threads: 2, maxTokens: 6 })) {
+      const { ids, logprobs } = program.run(step)
+      expect(Array.from(ids), isa).toEqual(Array.from(expected.ids))
+      expect(worstError(logprobs, expected.logprobs, allowed), isa).toBeLessThanOrEqual(1)
+    }
+  })
 
-  const cases: [string, Partial<Settings>, number[]][] = [
-    ['plain', {}, softmax(1)],
-    ['at temperature 0.5', { temperature: 0.5 }, softmax(0.5)],
-    ['at temperature 3', { temperature: 3 }, softmax(3)],
-    ['of the first 5', { topK: 5 }, only(softmax(1), descending(softmax(1)).slice(0, 5))],
-    ['of 0.6 in all', { topP: 0.6 }, only(softmax(1), nucleus(softmax(1), 0.6))],
-    [
-      'of at least a third of the largest',
-      { minP: 0.33, temperature: 2 },
-      only(
-        softmax(2),
-        range(V).filter((id) => softmax(2)[id] >= 0.33 * Math.max(...softmax(2))),
-      ),
-    ],
-  ]
+  it('gives what the plain program does, bit for bit, where nothing is controlled', () => {
+    for (const V of [33, 1000]) {
+      const random = new Random(V)
+      const count = onCuda ? 16 : 64
+      const logits = range(count).flatMap(() => randomLogits(random, V))
+      const step = sampleStep(range(count), () => randomSettings(random, V))
+      for (const isa of isas) {
+        using simple = sampleGraph(V, logits).program({ isa, maxTokens: count })
+        using controlled = sampleGraph(V, logits, logits).program({ isa, maxTokens: count })
+        expect(controlled.run(step), isa).toEqual(simple.run(step))
+      }
+    }
+  })
 
-  it.each(cases)('%s', (_, settings, expected) => {
-    const graph = sampleGraph(V, logits)
-    const steps = onCuda ? 1 : 40
+  it('keeps the typical ones, on both sides of the mean, lower ids among equals', () => {
+    // At temperature 1: distances 0 and ln 2, ln 4, ln 4 of probabilities 1/2, 1/4, 1/8, 1/8: the mean is 1.75 ln 2 - ln 2.
+    const logits = [-2, 0, -2, -1].map((exponent) => exponent * Math.LN2)
+    const graph = sampleGraph(4, logits, logits)
+    const kept = (typicalP: number, more: Partial<Settings> = {}) => {
+      const found = new Map<string, number[]>()
+      for (const [program, isa] of graph.programs()) {
+        const { ids } = program.run(
+          sampleStep(new Array(200).fill(0), (counter) => ({ typicalP, counter, ...more })),
+        )
+        found.set(isa, [...new Set(ids)].sort())
+      }
+      const [first] = found.values()
+      for (const [isa, other] of found) expect(other, isa).toEqual(first)
+      return first
+    }
+    // |d - 0.75 ln 2| in units of ln 2: 0.75, then 0.25 of the second, 1.25 of the last two.
+    expect(kept(0.1)).toEqual([3])
+    expect(kept(0.3)).toEqual([1, 3])
+    expect(kept(0.8)).toEqual([0, 1, 3])
+    expect(kept(0.9)).toEqual([0, 1, 2, 3])
+    // Of what is left, the largest may be below a largest that is not.
+    expect(kept(0.1, { minP: 1 })).toEqual([3])
+    expect(kept(0.3, { topP: 0.5 })).toEqual([1])
+    expect(kept(0.1, { topK: 1 })).toEqual([1])
+    expect(kept(0.1, { temperature: 0 })).toEqual([1])
+  })
+
+  it('takes what is forced, and its log probability by the model', () => {
+    const graph = sampleGraph(3, [0, 1, -Infinity, NaN, 0, 0], new Array(6).fill(-Infinity))
+    for (const [program, isa] of graph.programs()) {
+      const { ids, logprobs } = program.run(
+        sampleStep([0, 0, 0, 0, 1], (r) => ({ forced: [1, 0, 2, -1, 1][r] })),
+      )
+      expect(Array.from(ids), isa).toEqual([1, 0, 2, -1, -1])
+      const [first, second] = [1, 0].map((logit) => logit - Math.log(Math.E + 1))
+      expect(worstError(logprobs, [first, second, -Infinity, NaN, NaN], allowed), isa).toBeLessThanOrEqual(1)
+    }
+  })
+
+  it.each([
+    ['a NaN', [1, NaN, 2]],
+    ['infinity', [1, Infinity, 2]],
+    ['nothing above -infinity', [-Infinity, -Infinity, -Infinity]],
+  ])('gives no token where either matrix has a row with %s', (_, bad) => {
+    const fine = [0, 1, 2]
+    const graph = sampleGraph(3, [...fine, ...bad, ...fine], [...bad, ...fine, ...fine])
+    for (const [program, isa] of graph.programs()) {
+      for (const rule of [
+        {},
+        { temperature: 0 },
+        { topK: 2 },
+        { typicalP: 0.5 },
+        { topP: 0.5, temperature: 0.3 },
+      ]) {
+        const { ids, logprobs } = program.run(sampleStep([0, 1, 2], () => rule))
+        const where = `${isa}, ${JSON.stringify(rule)}`
+        expect(Array.from(ids.subarray(0, 2)), where).toEqual([-1, -1])
+        expect(Array.from(logprobs.subarray(0, 2)), where).toEqual([NaN, NaN])
+        expect(ids[2], where).toBeGreaterThanOrEqual(0)
+      }
+    }
+  })
+
+  it('takes logits of any size, and settings at their ends', () => {
+    const rows = [
+      [3.4e38, -3.4e38, 3.4e38, 0],
+      [-3.4e38, -3.4e38, -3.3e38, -Infinity],
+      [1e-45, 0, -1e-45, 1e-38],
+      [1e30, 1e30, 1e30, -1e30],
+      [-1000, -1000.5, -1001, -2000],
+      [0, 0, 0, 0],
+    ]
+    const graph = sampleGraph(4, rows.toReversed().flat(), rows.flat())
+    const truth = graph.interpreter()
+    for (const temperature of [0, 1e-30, 0.01, 1, 1e6]) {
+      for (const rule of [
+        {},
+        { typicalP: 1e-9 },
+        { typicalP: 0.6 },
+        { topP: 1e-30 },
+        { topK: 1 },
+        { topK: 3, typicalP: 0.7, minP: 0.2 },
+      ]) {
+        const step = sampleStep(range(rows.length), (r) => ({ temperature, ...rule, counter: r }))
+        const expected = truth.run(step)
+        for (const [program, isa] of graph.programs()) {
+          const { ids, logprobs } = program.run(step)
+          const where = `${isa}, temperature ${temperature}, ${JSON.stringify(rule)}`
+          expect(Array.from(ids), where).toEqual(Array.from(expected.ids))
+          expect(worstError(logprobs, expected.logprobs, allowed), where).toBeLessThanOrEqual(1)
+        }
+      }
+    }
+  })
+
+  it('has one token where there is but one', () => {
+    const graph = sampleGraph(1, [-3], [7])
+    for (const [program, isa] of graph.programs()) {
+      const random = new Random(1)
+      const { ids, logprobs } = program.run(
+        sampleStep(new Array(50).fill(0), () => randomControls(random, 1)),
+      )
+      expect(new Set([...ids, ...logprobs]), isa).toEqual(new Set([0]))
+    }
+  })
+
+  it('draws a row alike in any company, on any number of threads', () => {
+    const V = 700
+    const random = new Random(4)
+    const rows = () => range(32).flatMap(() => randomLogits(random, V))
+    const graph = sampleGraph(V, rows(), rows())
+    const settings = range(32).map(() => randomControls(random, V))
     for (const isa of isas) {
-      const counts = countDraws(graph, V, isa, settings, steps)
-      let chiSquare = 0
-      expected.forEach((probability, id) => {
-        const mean = probability * steps * 512
-        if (mean === 0) expect(counts[id], `${isa}, id ${id}`).toBe(0)
-        else chiSquare += (counts[id] - mean) ** 2 / mean
-      })
-      const freedom = expected.filter((probability) => probability > 0).length - 1
-      // By Wilson & Hilferty's approximation: exceeded by chance once in a thousand; the draws are always the same.
-      const bound = freedom * (1 - 2 / (9 * freedom) + 3.09 * Math.sqrt(2 / (9 * freedom))) ** 3
-      expect(chiSquare, isa).toBeLessThan(bound)
+      using alone = graph.program({ isa, threads: 1, maxTokens: 32 })
+      const single = range(32).map((row) => alone.run(sampleStep([row], () => settings[row])))
+      for (const threads of threadCounts(1, 3)) {
+        using program = graph.program({ isa, threads, maxTokens: 32 })
+        for (const count of [2, 3, 7, 17, 32]) {
+          const some = random.shuffle(range(32)).slice(0, count)
+          const { ids, logprobs } = program.run(sampleStep(some, (r) => settings[some[r]]))
+          some.forEach((row, r) => {
+            expect([ids[r], logprobs[r]], `${isa}, row ${row}`).toEqual([
+              single[row].ids[0],
+              single[row].logprobs[0],
+            ])
+          })
+        }
+      }
     }
   })
 })

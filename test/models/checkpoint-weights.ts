@@ -19,18 +19,16 @@ export async function readWeights(
     return (path) => {
       const tensor = matched.get(path)!
       const { data_offsets, shape, dtype } = header[tensor.entry.name]!
-      const bytes = new Uint8Array(data.subarray(...data_offsets))
-      return asParameter(numbersOf(bytes, dtype), shape, tensor)
+      const { buffer } = new Uint8Array(data.subarray(...data_offsets))
+      if (dtype === 'F32') return asParameter(new Float32Array(buffer), shape, tensor)
+      if (dtype !== 'BF16') throw new Error(`${path} is ${dtype}`)
+      // A bf16 is the upper half of an f32.
+      const bits = Uint32Array.from(new Uint16Array(buffer), (half) => half << 16)
+      return asParameter(new Float32Array(bits.buffer), shape, tensor)
     }
   } finally {
     checkpoint.close()
   }
-}
-
-function numbersOf({ buffer }: Uint8Array<ArrayBuffer>, dtype: string): Float32Array {
-  if (dtype === 'F32') return new Float32Array(buffer)
-  if (dtype !== 'BF16') throw new Error(`a tensor of ${dtype}`)
-  return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer)
 }
 
 /** What the loader does, in plain code. */

@@ -146,6 +146,23 @@ const decoder = {
   norm: 'rms_norm',
   feed_forward: 'swiglu',
 }
+const gptj = { model_type: 'gptj', n_embd: 64, n_head: 4, n_layer: 2, rotary_dim: 8 }
+/** A small one of a family whose fields have LLaMA's names. */
+const family = (type: string) => ({ ...llama, model_type: type, head_dim: 16 })
+const others = [
+  'gpt_neox',
+  'opt',
+  'mistral',
+  'mixtral',
+  'qwen2',
+  'qwen3',
+  'qwen3_moe',
+  'phi3',
+  'gemma',
+  'gemma2',
+]
+  .concat(['gemma3_text', 'smollm3', 'olmo2'])
+  .map(family)
 const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
 
 const malformed: [field: string, config: object, rest: string][] = [
@@ -244,6 +261,81 @@ const malformed: [field: string, config: object, rest: string][] = [
     { ...decoder, num_key_value_heads: 3 },
     'must be a divisor of num_attention_heads (4), got 3',
   ],
+  ['rotary_dim', { ...gptj, rotary_dim: 18 }, 'must be an integer from 1 to 16, got 18'],
+  [
+    'rotary_dim',
+    { ...gptj, rotary_dim: 3 },
+    'must be such that a positive even number of its channels rotates, got 3',
+  ],
+  ['rotary_pct', { ...family('gpt_neox'), rotary_pct: 0 }, 'must be a number from 1e-30 to 1e30, got 0'],
+  [
+    'num_attention_heads',
+    { ...family('opt'), num_attention_heads: 5 },
+    'must be a divisor of hidden_size (64), got 5',
+  ],
+  [
+    'word_embed_proj_dim',
+    { ...family('opt'), word_embed_proj_dim: -1 },
+    'must be an integer from 1 to 1048576, got -1',
+  ],
+  [
+    'n_head',
+    { model_type: 'bloom', hidden_size: 64, n_head: 7 },
+    'must be a divisor of hidden_size (64), got 7',
+  ],
+  ['hidden_size', { model_type: 'bloom', n_embed: 'x' }, 'must be an integer from 1 to 1048576, got "x"'],
+  [
+    'sliding_window',
+    { ...family('mistral'), sliding_window: 0 },
+    'must be an integer from 1 to 16777216, got 0',
+  ],
+  [
+    'max_window_layers',
+    { ...family('qwen2'), max_window_layers: -1 },
+    'must be an integer from 1 to 1024, got -1',
+  ],
+  [
+    'layer_types',
+    { ...family('qwen3'), layer_types: ['full_attention'] },
+    'must be a list of 2 types, one a layer, got Array',
+  ],
+  [
+    'layer_types[1]',
+    { ...family('gemma2'), layer_types: ['full_attention', 7] },
+    'must be one of full_attention, sliding_attention, got 7',
+  ],
+  [
+    'rope_scaling.short_factor',
+    { ...family('phi3'), rope_scaling: { type: 'su', short_factor: [1], long_factor: [1] } },
+    'must be a list of 8 numbers above 0, got Array',
+  ],
+  [
+    'attn_logit_softcapping',
+    { ...family('gemma2'), attn_logit_softcapping: -1 },
+    'must be a number from 1e-30 to 1e30, got -1',
+  ],
+  ['text_config', { model_type: 'gemma3', text_config: [] }, 'must be an object, got Array'],
+  [
+    'no_rope_layers',
+    { ...family('smollm3'), no_rope_layers: [1] },
+    'must be a list of 2 numbers, 1 or 0, got Array',
+  ],
+  ['no_rope_layers[1]', { ...family('smollm3'), no_rope_layers: [1, 2] }, 'must be 1 or 0, got 2'],
+  [
+    'num_experts_per_tok',
+    { ...family('mixtral'), num_local_experts: 4, num_experts_per_tok: 5 },
+    'must be an integer from 1 to 4, got 5',
+  ],
+  [
+    'num_experts',
+    { ...family('qwen3_moe'), num_experts: 5000 },
+    'must be an integer from 1 to 1024, got 5000',
+  ],
+  [
+    'mlp_only_layers',
+    { ...family('qwen3_moe'), mlp_only_layers: ['x'] },
+    "must be a list of layers' indices, got Array",
+  ],
   [
     'max_position_embeddings',
     { ...decoder, positions: 'sinusoidal', max_position_embeddings: 2 ** 24 },
@@ -267,6 +359,16 @@ const unsupported: [field: string, config: object, rest: string][] = [
     { ...llama, rope_scaling: { rope_type: 'spiral' } },
     'must be one of default, linear, ntk, dynamic, yarn, llama3, longrope, got "spiral"',
   ],
+  [
+    'use_bidirectional_attention',
+    { ...family('gemma3_text'), use_bidirectional_attention: true },
+    'must be false, got true',
+  ],
+  [
+    'layer_types[0]',
+    { ...family('qwen3'), layer_types: ['linear_attention', 'full_attention'] },
+    'must be one of full_attention, sliding_attention, got "linear_attention"',
+  ],
   ['n_embd', { ...gpt2, n_embd: 2048 }, 'must be such that a head has at most 256 channels, got 512'],
   ['head_dim', { ...llama, head_dim: 258 }, 'must be such that a head has at most 256 channels, got 258'],
   [
@@ -277,9 +379,12 @@ const unsupported: [field: string, config: object, rest: string][] = [
 ]
 
 describe('a config.json', () => {
-  it.each([gpt2, neo, llama, decoder])('is read: $model_type', (config) => {
-    expect(errorOf(config)).toBe('no error')
-  })
+  it.each([gpt2, neo, llama, decoder, gptj, { model_type: 'bloom' }, ...others])(
+    'is read: $model_type',
+    (config) => {
+      expect(errorOf(config)).toBe('no error')
+    },
+  )
 
   it.each(malformed)('with a malformed %s, %o', (field, config, rest) => {
     expect(errorOf(config)).toEqual({

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { attentionLayers } from '#kvasir/engine/attention-layers.js'
 import type { Graph } from '#kvasir/graph/graph.js'
-import { optimize, withSampling } from '#kvasir/graph/passes/index.js'
+import { optimize, withControlledSampling, withSampling } from '#kvasir/graph/passes/index.js'
 import type { Backend, KvCache, Program, WeightStore } from '#kvasir/native/addon.js'
 import { addon } from '#kvasir/native/addon.js'
 import { recordGpt2, recordLlama } from '../graph/families.js'
@@ -11,7 +11,7 @@ import { storeWeights, truth } from '../kernels/native-program.js'
 export type Arrays = Record<string, Int32Array | Float32Array>
 
 /** What no step may be larger than. */
-export const limits = { maxTokens: 16, maxRows: 8, maxSequences: 4, maxBlocks: 3 }
+export const limits = { maxTokens: 16, maxRows: 8, maxSequences: 4, maxBlocks: 3, maxEdits: 8, maxMasks: 2 }
 export const numBlocks = 8
 export const vocabSize = 50
 
@@ -32,17 +32,24 @@ function recordOtherOps(): Graph {
   // Keys alone, so that the rotation is a node of its own.
   const turned = b.rope('rope', b.scale('scale', k, 0.5), table, heads, true)
   const options = { heads, kvHeads: heads, headSize, slopes: [0.5, 0.25, 0.125], softcap: 9, window: 4 }
-  const y = b.attention('attention', q, turned, v, options)
+  const ownNorms = { epsilon: 1e-6, heads }
+  const weight = b.weight('q_norm.weight', [headSize])
+  const normedQ = b.node('rms-norm', 'q_norm', { x: q, weight }, b.shape(q), ownNorms)
+  const y = b.attention('attention', normedQ, turned, v, options)
   const act = b.activation('act', b.add('residual', y, x), 'gelu', b.softmax('softmax', y))
-  const logits = b.linear('head', b.gatherRows('', act), vocabSize, { tiedTo: 'wte' })
-  return b.finish({ logits, probabilities: b.softmax('last', logits) })
+  const mixed = b.experts('mixture', act, 5, 20)
+  const logits = b.linear('head', b.gatherRows('', mixed), vocabSize, { tiedTo: 'wte' })
+  return b.finish({ logits, probabilities: b.softmax('last', b.softcap('softcap', logits, 20)) })
 }
 
+/** Each as it is recorded, and as it samples. */
 const recorded = {
-  llama: recordLlama({ numLayers: 1 }),
-  gpt2: recordGpt2({ numLayers: 1 }),
-  others: recordOtherOps(),
+  llama: () => both(recordLlama({ numLayers: 1 }), withSampling),
+  gpt2: () => both(recordGpt2({ numLayers: 1 }), withSampling),
+  others: () => both(recordOtherOps(), withSampling),
+  controlled: () => both(recordGpt2({ numLayers: 1 }), (graph) => withControlledSampling(graph, { most: 4 })),
 }
+const both = (graph: Graph, sampling: (graph: Graph) => Graph) => ({ graph, samples: sampling(graph) })
 export type FixtureName = keyof typeof recorded
 export const fixtureNames = Object.keys(recorded) as FixtureName[]
 
@@ -56,9 +63,9 @@ export class ProgramFixture {
   readonly #expected: Arrays
 
   constructor(name: FixtureName = 'llama') {
-    const graph = recorded[name]
+    const { graph, samples } = recorded[name]()
     const weights = randomWeights(graph, 1)
-    this.graph = optimize(withSampling(graph))
+    this.graph = optimize(samples)
     this.backend = new (addon().Backend)({ threads: 2 })
     this.store = storeWeights(this.graph, weights)
     this.cache = new (addon().KvCache)(this.backend, {
@@ -68,7 +75,7 @@ export class ProgramFixture {
     })
     this.#program = this.compile()
     this.#expected = this.run(this.#program)
-    const { ids, logprobs } = truth(withSampling(graph), weights).run(stepInputs())
+    const { ids, logprobs } = truth(samples, weights).run(controlledInputs())
     expect(Array.from(this.#expected.ids)).toEqual(Array.from(ids))
     logprobs.forEach((logprob, r) => {
       expect(this.#expected.logprobs[r]).toBeCloseTo(logprob, 5)
@@ -91,7 +98,7 @@ export class ProgramFixture {
     )
   }
 
-  run(program: Program, inputs: Arrays = stepInputs()): Arrays {
+  run(program: Program, inputs: Arrays = controlledInputs()): Arrays {
     const outputs = this.outputs()
     expect(program.run(inputs, outputs, null)).toBe(true)
     return outputs
@@ -126,6 +133,22 @@ export function stepInputs(): Arrays {
     minP: Float32Array.of(0, 0, 0.1),
     seed: Int32Array.of(1, 2, -3, 4, 5, 6),
     counter: Int32Array.of(2, 5, 1),
+  }
+}
+
+/** And what the program with all controls takes more. */
+export function controlledInputs(): Arrays {
+  return {
+    ...stepInputs(),
+    typicalP: Float32Array.of(1, 0.9, 1),
+    forced: Int32Array.of(-1, -1, 7),
+    editStarts: Int32Array.of(0, 2, 3, 3),
+    editIds: Int32Array.of(4, 49, 4),
+    editFactors: Float32Array.of(1.2, 1, 0.9),
+    editOffsets: Float32Array.of(0, -Infinity, 2),
+    maskRows: Int32Array.of(0, -1, -1),
+    masks: Int32Array.of(-2, 0x1ffff),
+    topCounts: Int32Array.of(0, 4, 2),
   }
 }
 

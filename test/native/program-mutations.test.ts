@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { CodedError, FixtureName } from './program-fixture.js'
-import { fixtureNames, ProgramFixture, stepInputs } from './program-fixture.js'
+import { controlledInputs, fixtureNames, ProgramFixture } from './program-fixture.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: what is wrong on purpose has no type
 type Wrong = any
@@ -34,10 +34,13 @@ const ops = [
   'slice',
   'scale',
   'softcap',
+  'experts',
   'gather-rows',
   'kv-append',
   'attention',
   'sample',
+  'adjust-logits',
+  'top-logits',
 ]
 const words = [
   '',
@@ -46,6 +49,9 @@ const words = [
   'S',
   'S+1',
   'W',
+  'R+1',
+  'E',
+  'M',
   'f32',
   'f16',
   'bf16',
@@ -141,7 +147,7 @@ describe.each(fixtureNames)('mutations of %s', (name: FixtureName) => {
         const program = typed(() => fixture.compile(description))
         if (!program) return
         compiled++
-        if (typed(() => program.run(stepInputs(), fixture.outputs(), null))) ran++
+        if (typed(() => program.run(controlledInputs(), fixture.outputs(), null))) ran++
         program.dispose()
       }),
       { numRuns: 1500, seed: 1 },
@@ -156,7 +162,7 @@ describe.each(fixtureNames)('mutations of %s', (name: FixtureName) => {
     const program = fixture.compile()
     const entry = fc.oneof(fc.integer(), fc.integer({ min: -2, max: 70 }), fc.double({ noNaN: false }))
     const change = fc.record({
-      table: fc.constantFrom(...Object.keys(stepInputs())),
+      table: fc.constantFrom(...Object.keys(controlledInputs())),
       at: fc.nat(),
       entry,
       length: fc.option(fc.nat(40), { freq: 5 }),
@@ -164,7 +170,7 @@ describe.each(fixtureNames)('mutations of %s', (name: FixtureName) => {
     let ran = 0
     fc.assert(
       fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), (changes) => {
-        const inputs = stepInputs()
+        const inputs = controlledInputs()
         for (const { table, at, entry, length } of changes) {
           const own = inputs[table]
           if (length !== null)

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { DTypeError, ShapeError } from '#kvasir/errors.js'
 import {
   add,
+  adjustLogits,
   attention,
   embedding,
   experts,
@@ -19,6 +20,8 @@ import {
   softcap,
   softmax,
   split,
+  Tensor,
+  topLogits,
 } from '#kvasir/nn/index.js'
 import { matrices, Symbols } from './symbols.js'
 
@@ -250,12 +253,46 @@ const attentions: Case[] = [
   ],
 ]
 
+const edits = (s: Symbols) => ({
+  editStarts: s.tensor(['R+1'], 'i32'),
+  editIds: s.tensor(['E'], 'i32'),
+  editFactors: s.tensor(['E']),
+  editOffsets: s.tensor(['E']),
+  maskRows: s.tensor(['R'], 'i32'),
+  masks: s.tensor(['M', 2], 'i32'),
+})
+
 const samplings: Case[] = [
   ['sample: logits must be (R, V), got (R)', ShapeError, (s) => sample(s.tensor(['R']), {} as never)],
   [
     'sample: temperature must be (R), got (N)',
     ShapeError,
     (s) => sample(s.tensor(['R', 9]), { temperature: s.tensor(['N']) } as never),
+  ],
+  [
+    'adjust-logits: masks must be (M, 2), got (M, 1)',
+    ShapeError,
+    (s) => adjustLogits(s.tensor(['R', 33]), { ...edits(s), masks: s.tensor(['M', 1], 'i32') }),
+  ],
+  [
+    'adjust-logits: editOffsets must be (E), got (R)',
+    ShapeError,
+    (s) => adjustLogits(s.tensor(['R', 33]), { ...edits(s), editOffsets: s.tensor(['R']) }),
+  ],
+  [
+    'graph: vocabSize of masks must be given, got undefined',
+    RangeError,
+    (s) => Tensor.input(s.recording, 'masks'),
+  ],
+  [
+    'top-logits: allowed must be (R, 9), got (R, 8)',
+    ShapeError,
+    (s) => topLogits(s.tensor(['R', 9]), s.tensor(['R', 8]), s.tensor(['R'], 'i32'), { most: 5 }),
+  ],
+  [
+    'top-logits: most must be an integer from 1 to 256, got 257',
+    RangeError,
+    (s) => topLogits(s.tensor(['R', 9]), s.tensor(['R', 9]), s.tensor(['R'], 'i32'), { most: 257 }),
   ],
 ]
 

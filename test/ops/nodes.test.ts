@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { opSet } from '#kvasir/graph/op-set.js'
 import {
   add,
+  adjustLogits,
   attention,
   embedding,
   experts,
@@ -22,7 +23,8 @@ import {
   softcap,
   softmax,
   split,
-  type Tensor,
+  Tensor,
+  topLogits,
 } from '#kvasir/nn/index.js'
 import { matrices, Symbols } from './symbols.js'
 
@@ -158,10 +160,42 @@ describe('a node', () => {
     const s = new Symbols()
     const f32 = () => s.tensor(['R'])
     const i32 = () => s.tensor(['R'], 'i32')
-    const tables = { temperature: f32(), topK: i32(), topP: f32(), minP: f32(), counter: i32() }
-    const { ids, logprobs } = sample(s.tensor(['R', 9]), { ...tables, seed: s.tensor(['R', 2], 'i32') })
-    expect([ids.shape, ids.dtype, logprobs.shape, logprobs.dtype]).toEqual([['R'], 'i32', ['R'], 'f32'])
-    expect(Object.keys(s.graph.nodes.at(-1)!.inputs)).toEqual(opSet.sample.inputs)
+    const seed = s.tensor(['R', 2], 'i32')
+    const tables = { temperature: f32(), topK: i32(), topP: f32(), minP: f32(), counter: i32(), seed }
+    const controls = { adjusted: s.tensor(['R', 9]), typicalP: f32(), forced: i32() }
+    for (const given of [undefined, controls]) {
+      const { ids, logprobs } = sample(s.tensor(['R', 9]), tables, given)
+      expect([ids.shape, ids.dtype, logprobs.shape, logprobs.dtype]).toEqual([['R'], 'i32', ['R'], 'f32'])
+      const names = opSet.sample.inputs.filter((name) => given || !name.endsWith('?'))
+      const inputs = Object.keys(s.graph.nodes.at(-1)!.inputs)
+      expect(inputs.sort()).toEqual(names.map((name) => name.replace('?', '')).sort())
+    }
+  })
+
+  it('of adjust-logits gives logits', () => {
+    const s = new Symbols()
+    const input = (name: Parameters<typeof Tensor.input>[1]) => Tensor.input(s.recording, name, 70)
+    const edits = {
+      editStarts: input('editStarts'),
+      editIds: input('editIds'),
+      editFactors: input('editFactors'),
+      editOffsets: input('editOffsets'),
+      maskRows: input('maskRows'),
+      masks: input('masks'),
+    }
+    const { shape, dtype } = adjustLogits(s.tensor(['R', 70]), edits)
+    expect([shape, dtype, edits.masks.shape]).toEqual([['R', 70], 'f32', ['M', 3]])
+    expect(Object.keys(s.graph.nodes.at(-1)!.inputs)).toEqual(opSet['adjust-logits'].inputs)
+  })
+
+  it('of top-logits gives ids and their logprobs', () => {
+    const s = new Symbols()
+    const rows = () => s.tensor(['R', 9])
+    const { topIds, topLogprobs } = topLogits(rows(), rows(), s.tensor(['R'], 'i32'), { most: 5 })
+    expect([topIds.shape, topIds.dtype]).toEqual([['R', 5], 'i32'])
+    expect([topLogprobs.shape, topLogprobs.dtype]).toEqual([['R', 5], 'f32'])
+    expect(s.graph.nodes.at(-1)!.attributes).toEqual({ most: 5 })
+    expect(Object.keys(s.graph.nodes.at(-1)!.inputs)).toEqual(opSet['top-logits'].inputs)
   })
 })
 

@@ -52,8 +52,8 @@ function bindInput({ name, shape }: Value, length: number, sizes: Sizes): void {
     if (size === undefined) unknown = dim
     else known *= size
   }
-  const size = length / known
-  const fits = unknown === undefined ? size === 1 : Number.isInteger(size)
+  const size = known > 0 ? length / known : 0
+  const fits = unknown === undefined ? length === known : size * known === length && Number.isInteger(size)
   if (!fits) {
     const expected = shape.map((dim) => sizes.get(dim) ?? dim)
     throw new ShapeError(`run: inputs.${name} must be ${formatShape(expected)}, got ${length} elements`)

@@ -19,9 +19,10 @@
 namespace kvasir::cuda {
 
 struct ExpertRoutes {
-  int32_t* experts;  // (N,k)
-  float* weights;    // (N,k)
-  float* h;          // (N,k,F)
+  int32_t* experts;              // (N,k)
+  float* weights;                // (N,k)
+  float* h;                      // (N,k,F)
+  int64_t half_rows, down_rows;  // stacked_rows of F and C
 };
 
 // The calling warp's best of the experts that come after (value, index) in descending order of logits, the lower index of
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(32 * kExpertWarps) expert_half_kernel(Experts 
   const int64_t slot = blockIdx.y, f = static_cast<int64_t>(blockIdx.x) * kExpertWarps + threadIdx.y;
   if (f >= p.F) return;
   const T* x = static_cast<const T*>(p.x) + slot / p.k * p.x_stride;
-  const int64_t row = routes.experts[slot] * stacked_rows(p.F) + f;
+  const int64_t row = routes.experts[slot] * routes.half_rows + f;
   const float result = expert_product<Stack>(x, kUp ? p.up : p.gate, p.C, row);
   if (threadIdx.x != 0) return;
   float* h = routes.h + slot * p.F + f;
@@ -135,7 +136,7 @@ __global__ void __launch_bounds__(32 * kExpertWarps) expert_down_kernel(Experts 
   if (c >= p.C) return;
   float y = 0.0f;
   for (int64_t slot = n * p.k; slot < (n + 1) * p.k; slot++) {
-    const int64_t row = routes.experts[slot] * stacked_rows(p.C) + c;
+    const int64_t row = routes.experts[slot] * routes.down_rows + c;
     y = fmaf(routes.weights[slot], expert_product<Stack>(routes.h + slot * p.F, p.down, p.F, row), y);
   }
   if (threadIdx.x == 0) static_cast<T*>(p.y)[n * p.y_stride + c] = from_float<T>(y);
@@ -162,6 +163,8 @@ void launch_experts(const Experts& p, Execution& e) {
   routes.experts = reinterpret_cast<int32_t*>(e.scratch);
   routes.weights = reinterpret_cast<float*>(e.scratch + experts_region(slots));
   routes.h = reinterpret_cast<float*>(e.scratch + 2 * experts_region(slots));
+  routes.half_rows = stacked_rows(p.F);
+  routes.down_rows = stacked_rows(p.C);
   const auto grid = [](int64_t elements, int64_t rows) {
     return dim3(static_cast<unsigned>((elements + kExpertWarps - 1) / kExpertWarps),
                 static_cast<unsigned>(rows));

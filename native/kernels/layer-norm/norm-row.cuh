@@ -130,12 +130,12 @@ __device__ __forceinline__ void wait_for_warps_of_row() {
   if (blockDim.y > 1) __syncthreads();
 }
 
-// Where row n of a norm begins, in a matrix whose rows lie `stride` apart.
+// Where row n of a norm begins, of several heads head n of all, in a matrix whose rows lie `stride` apart.
 __device__ __forceinline__ int64_t row_offset(const LayerNorm&, int64_t n, int64_t stride) {
   return n * stride;
 }
 __device__ __forceinline__ int64_t row_offset(const RmsNorm& p, int64_t n, int64_t stride) {
-  return p.offset(n, stride);
+  return p.H == 1 ? n * stride : n / p.H * stride + n % p.H * p.C;
 }
 
 // Row n of a norm's input; where p.sum is wanted, it is formed there and read from there, as p.sum may be x

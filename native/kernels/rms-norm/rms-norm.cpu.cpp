@@ -9,11 +9,17 @@
 
 namespace kvasir::KVASIR_ISA {
 
+// Where head i of all N*H begins, in a matrix whose rows lie `stride` apart.
+static int64_t offset_of(const RmsNorm& p, int64_t i, int64_t stride) {
+  return p.H == 1 ? i * stride : i / p.H * stride + i % p.H * p.C;
+}
+
 static void rms_norm_head(const RmsNorm& p, int64_t i) {
-  float* y = floats(p.y) + p.offset(i, p.y_stride);
-  const float* s = residual_sum(floats(p.x) + p.offset(i, p.x_stride),
-                                p.residual ? floats(p.residual) + p.offset(i, p.residual_stride) : nullptr,
-                                p.sum ? floats(p.sum) + p.offset(i, p.sum_stride) : nullptr, y, p.C);
+  float* y = floats(p.y) + offset_of(p, i, p.y_stride);
+  const float* s =
+      residual_sum(floats(p.x) + offset_of(p, i, p.x_stride),
+                   p.residual ? floats(p.residual) + offset_of(p, i, p.residual_stride) : nullptr,
+                   p.sum ? floats(p.sum) + offset_of(p, i, p.sum_stride) : nullptr, y, p.C);
   const Vec squares = sum_vectors(p.C, zero(), [&](int64_t c, auto lanes) {
     const Vec a = load(s + c, lanes);
     return a * a;

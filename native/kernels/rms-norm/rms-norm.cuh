@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(32 * kNormWarps) rms_norm_kernel(RmsNorm p) {
   const NormRow<T> row = norm_row<T>(p, t);
   const RmsNormStatistics statistics = rms_norm_statistics(row, p.epsilon);
   wait_for_warps_of_row();  // y may be x
-  T* y = static_cast<T*>(p.y) + p.offset(t.n, p.y_stride);
+  T* y = static_cast<T*>(p.y) + row_offset(p, t.n, p.y_stride);
   const bool aligned = row.is_aligned() && is_aligned(y) && is_aligned(p.weight);
   for_each_row_group(row, aligned, t.thread, t.threads, [&](int c, auto count, float(&s)[kGroup]) {
     float weight[kGroup];

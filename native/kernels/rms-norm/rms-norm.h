@@ -25,11 +25,6 @@ struct RmsNorm {
   int64_t x_stride, residual_stride, sum_stride, y_stride;
   float epsilon;
   DType dtype;  // of x, residual, sum and y; statistics are f32
-
-  // Where head i of all N*H begins, in a matrix whose rows lie `stride` apart.
-  constexpr int64_t offset(int64_t i, int64_t stride) const {
-    return H == 1 ? i * stride : i / H * stride + i % H * C;
-  }
 };
 
 using RmsNormKernel = void(const RmsNorm&, Execution&);

@@ -45,9 +45,10 @@ __device__ __forceinline__ void rank_listed() {
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < shared.count) {
     const uint64_t own = shared.tokens[thread];
-    int rank = 0;
-    for (int i = 0; i < shared.count; i++) rank += shared.tokens[i] > own;
-    shared.ids[rank] = id_of(own);
+    int above = 0;
+    for (int i = 0; i < shared.count; i++)
+      if (shared.tokens[i] > own) above++;
+    shared.ids[above] = id_of(own);
   }
   __syncthreads();
 }
@@ -55,8 +56,8 @@ __device__ __forceinline__ void rank_listed() {
 // A thread writes a token; what is left of the row is empty.
 template <class T>
 __device__ __forceinline__ void write_listed(const TopLogits& p, int64_t r, const Row& row,
-                                             const Tokens<T>& logits, int count) {
-  for (int i = static_cast<int>(threadIdx.x); i < p.most; i += kThreads) {
+                                             const Tokens<T>& logits, uint32_t count) {
+  for (uint32_t i = threadIdx.x; i < p.most; i += kThreads) {
     const int id = i < count ? listed().ids[i] : -1;
     p.top_ids[r * p.most + i] = id;
     p.top_logprobs[r * p.most + i] =
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     list_largest(row, allowed, wanted);
     rank_listed();
   }
-  write_listed(p, r, row, logits, listed().count);
+  write_listed(p, r, row, logits, static_cast<uint32_t>(listed().count));
 }
 
 template <class T>

@@ -30,6 +30,8 @@ export interface SessionOptions {
   maxTokens: number
   maxSequences?: number
   numBlocks?: number
+  maxEdits?: number
+  maxMasks?: number
 }
 
 /** A step of the case, by its number, and how many rows it has. */
@@ -159,7 +161,15 @@ export class CaseBuilder {
   /** Steps from here on find an empty cache. */
   session(options: SessionOptions): this {
     const { checked = true, maxTokens, maxSequences = 16, numBlocks = 64 } = options
-    const limits = { maxTokens, maxRows: maxTokens, maxSequences, maxBlocks: numBlocks }
+    const { maxEdits = 0, maxMasks = 0 } = options
+    const limits = {
+      maxTokens,
+      maxRows: maxTokens,
+      maxSequences,
+      maxBlocks: numBlocks,
+      maxEdits,
+      maxMasks,
+    }
     this.#case.sessions.push({ numBlocks, limits, checked, steps: [] })
     const { graph } = this.#case
     const weights = (parameter: string) => new Float64Array(this.#weights(parameter))

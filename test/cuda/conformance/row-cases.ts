@@ -1,9 +1,16 @@
 import type { ValueId } from '#kvasir/graph/graph.js'
+import { withControlledSampling } from '#kvasir/graph/passes/index.js'
 import { Random } from '../../graph/random.js'
-import type { StepInputs } from '../../graph/steps.js'
 import { KernelGraph, rowStep } from '../../kernels/kernel-graph.js'
 import type { WeightType } from '../../kernels/numbers.js'
 import { extremes, randomNumbers, roundTo } from '../../kernels/numbers.js'
+import {
+  randomControls,
+  randomEdits,
+  randomLogits,
+  randomSettings,
+  sampleStep,
+} from '../../kernels/sampling-steps.js'
 import { CaseBuilder } from './case-builder.js'
 import type { VectorCase } from './vector-file.js'
 
@@ -19,6 +26,7 @@ export function rowCases(): VectorCase[] {
     rotations(type),
     gathered(type),
     ...samples(type),
+    ...controlled(type),
   ])
 }
 
@@ -222,53 +230,6 @@ function gathered(type: WeightType): VectorCase {
   return builder.vectorCase
 }
 
-interface Settings {
-  temperature: number
-  topK: number
-  topP: number
-  minP: number
-}
-
-const greedy: Settings = { temperature: 0, topK: 0, topP: 1, minP: 0 }
-
-/** Settings of every kind, most of them with several rules. */
-function randomSettings(random: Random, V: number): Settings {
-  return {
-    temperature: random.pick([0, 0.1, 0.7, 1, 1, 1.3, 5]),
-    topK: random.pick([0, 0, 1, 2, 5, 40, V - 1, V, 2 * V]),
-    // None that some number of equal probabilities reaches exactly: that is up to rounding.
-    topP: random.pick([1, 1, 0.95, 0.9, 0.51, 0.01]),
-    minP: random.pick([0, 0, 0.02, 0.1, 0.5, 0.99]),
-  }
-}
-
-/** Rows as models give them, flat ones, steep ones, ones with many equal logits and ones with most ids masked. */
-function randomLogits(random: Random, V: number): number[] {
-  const spread = random.pick([0.1, 2, 10, 40])
-  const kind = random.pick(['even', 'peaked', 'whole numbers', 'masked'])
-  const kept = random.integer(0, V - 1)
-  return Array.from({ length: V }, (_, id) => {
-    const logit = (2 * random.next() - 1) * spread
-    if (kind === 'peaked') return logit * random.next() ** 8
-    if (kind === 'whole numbers') return Math.round(logit)
-    return kind === 'masked' && id !== kept && random.chance(0.9) ? -Infinity : logit
-  })
-}
-
-function sampleStep(random: Random, rows: readonly number[], settings: () => Settings): StepInputs {
-  const each = rows.map(settings)
-  return {
-    tokens: Int32Array.from(rows),
-    outputRows: Int32Array.from(rows, (_, r) => r),
-    temperature: Float32Array.from(each, ({ temperature }) => temperature),
-    topK: Int32Array.from(each, ({ topK }) => topK),
-    topP: Float32Array.from(each, ({ topP }) => topP),
-    minP: Float32Array.from(each, ({ minP }) => minP),
-    seed: Int32Array.from({ length: 2 * rows.length }, () => random.integer(-(2 ** 31), 2 ** 31 - 1)),
-    counter: Int32Array.from(rows, () => random.integer(0, 2 ** 31 - 1)),
-  }
-}
-
 // A logarithm of an f32 sum's size, and one rounding of the result.
 const logprobBounds = { logprobs: { nmse: Infinity, worst: 2e-5 } }
 
@@ -290,15 +251,46 @@ function samples(type: WeightType): VectorCase[] {
     for (const checked of [true, false]) {
       builder.session({ maxTokens: count, checked })
       builder.truth(
-        sampleStep(random, rows, () => greedy),
+        sampleStep(rows, () => ({ temperature: 0 })),
         logprobBounds,
       )
       for (let i = 0; i < 4; i++) {
         const shuffled = random.shuffle(rows).slice(0, random.integer(1, count))
         builder.truth(
-          sampleStep(random, shuffled, () => randomSettings(random, V)),
+          sampleStep(shuffled, () => randomSettings(random, V)),
           logprobBounds,
         )
+      }
+    }
+    return builder.vectorCase
+  })
+}
+
+/** Edits, masks, typical and forced tokens, and lists of the likeliest. */
+function controlled(type: WeightType): VectorCase[] {
+  const most = 20
+  return (type === 'f16' ? [33] : [1, 65, 257, 4097]).map((V) => {
+    const random = new Random(V)
+    const count = V < 1000 ? 20 : 6
+    const rows = Array.from({ length: count }, (_, row) => row)
+    const table = roundTo(
+      type,
+      rows.flatMap(() => randomLogits(random, V)),
+    )
+    const graph = new RowGraph(type)
+    graph.finish({ logits: graph.gatherRows('gather', graph.activations('logits', V, table)) })
+    const sampling = withControlledSampling(graph.graph, { most })
+    const builder = new CaseBuilder(`controls, ${type}, of ${V}`, sampling, graph.weights, { type })
+    const bounds = { ...logprobBounds, topLogprobs: logprobBounds.logprobs }
+    for (const checked of [true, false]) {
+      builder.session({ maxTokens: count, maxEdits: 40 * count, maxMasks: 3, checked })
+      for (const R of [1, 2, 3, count]) {
+        const step = {
+          ...sampleStep(random.shuffle(rows).slice(0, R), () => randomControls(random, V)),
+          ...randomEdits(random, V, R),
+          topCounts: Int32Array.from({ length: R }, () => random.pick([0, 1, 5, most])),
+        }
+        builder.truth(step, bounds)
       }
     }
     return builder.vectorCase

@@ -1,4 +1,5 @@
 import type { Attribute, Dim, DType, Graph, Node, Value, WeightLayout } from '#kvasir/graph/graph.js'
+import type { StepLimits } from '#kvasir/native/addon.js'
 
 // The file that conformance.cpp reads: little-endian, every list with its length before it. vectors.h has the same
 // records in the same order.
@@ -28,7 +29,7 @@ export interface VectorStep {
 /** Steps that share a cache, which begins empty. */
 export interface VectorSession {
   numBlocks: number
-  limits: { maxTokens: number; maxRows: number; maxSequences: number; maxBlocks: number }
+  limits: Required<StepLimits>
   /** Guards around every result, and no captured graphs. */
   checked: boolean
   steps: VectorStep[]
@@ -58,11 +59,11 @@ export interface VectorCase {
   sessions: VectorSession[]
 }
 
-const magic = 'KVASIRV2'
+const magic = 'KVASIRV3'
 const dtypes: DType[] = ['f32', 'f16', 'bf16', 'i32', 'q8', 'q4']
 const layouts: WeightLayout[] = ['rows', 'panels', 'tiles']
 const kinds = ['input', 'weight', 'constant', 'result']
-const symbols = ['', 'N', 'R', 'S', 'S+1', 'W']
+const symbols = ['', 'N', 'R', 'R+1', 'S', 'S+1', 'W', 'E', 'M']
 
 class Writer {
   #buffer = new DataView(new ArrayBuffer(1 << 16))
@@ -163,6 +164,7 @@ function writeValue(w: Writer, value: Value): void {
   w.byte(dtypes.indexOf(value.dtype))
   w.byte(layouts.indexOf(value.layout ?? 'rows'))
   w.byte(value.interleaved ? 1 : 0)
+  w.integer(value.stacked ?? 0)
   w.numbers(value.data ?? new Float32Array())
 }
 
@@ -222,8 +224,8 @@ function writeExpectation(w: Writer, expectation: Expectation): void {
 
 function writeSession(w: Writer, { numBlocks, limits, checked, steps }: VectorSession): void {
   w.integer(numBlocks)
-  for (const limit of [limits.maxTokens, limits.maxRows, limits.maxSequences, limits.maxBlocks])
-    w.integer(limit)
+  const { maxTokens, maxRows, maxSequences, maxBlocks, maxEdits, maxMasks } = limits
+  for (const limit of [maxTokens, maxRows, maxSequences, maxBlocks, maxEdits, maxMasks]) w.integer(limit)
   w.byte(checked ? 1 : 0)
   w.list(steps, ({ ahead, inputs, expectations }) => {
     w.integer(ahead)

@@ -10,7 +10,7 @@ namespace kvasir::conformance {
 
 namespace {
 
-constexpr char kMagic[] = "KVASIRV2";
+constexpr char kMagic[] = "KVASIRV3";
 
 class Reader {
  public:
@@ -113,6 +113,7 @@ ValueDescription read_value(Reader& r) {
   value.dtype = r.dtype();
   value.layout = r.layout();
   value.interleaved = r.flag();
+  value.stacked = r.integer();
   const Numbers data = r.numbers();
   value.data.assign(data.floats(), data.floats() + data.count());
   return value;
@@ -194,7 +195,7 @@ Session read_session(Reader& r) {
   Session session;
   session.num_blocks = r.integer();
   for (int64_t* limit : {&session.limits.max_tokens, &session.limits.max_rows, &session.limits.max_sequences,
-                         &session.limits.max_blocks})
+                         &session.limits.max_blocks, &session.limits.max_edits, &session.limits.max_masks})
     *limit = r.integer();
   session.checked = r.flag();
   session.steps = r.list([&] { return read_step(r); });

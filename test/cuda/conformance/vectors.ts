@@ -11,7 +11,7 @@ export { encode } from './vector-file.js'
 const small = [
   /^(elementwise|norms|norms of heads|experts|rotations), (bf16|f32)$/,
   /^gathered rows, bf16$/,
-  /^sample, bf16, of 4097$/,
+  /^(sample|controls), bf16, of 4097$/,
   /^linear, bf16, (130 to 31|520 to 200|4104 to 24|norms of 5, 64, 100|slices|extremes)$/,
   /^linear, f16, 3 to 63$/,
   /^linear, bf16, (520 to 70, weights in q8|33 to 130, weights in q4)$/,
