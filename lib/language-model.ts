@@ -534,7 +534,7 @@ export class LanguageModel {
       throw invalidValue('embed: texts', `from 1 to ${2 ** 16} of them`, all.length)
     const request = {
       type: 'embed',
-      prompts: all.map((text) => checkPrompt('embed', text)),
+      prompts: Array.from(all, (text) => checkPrompt('embed', text)), // of holes, too
       pooling: options.pooling ?? 'mean',
       normalize: options.normalize ?? true,
       priority,

@@ -34,10 +34,10 @@ interface Pending {
 }
 
 /**
- * Every engine of this thread. At exit their flags are raised, so that a worker in the middle of a long native step
+ * Every engine of this thread, and those that load. At exit their flags are raised, so that a worker in the middle of a long native step
  * ends within milliseconds and does not hold the process up.
  */
-const engines = new Set<Engine>()
+const engines = new Set<{ raiseFlags(): void }>()
 process.on('exit', () => {
   for (const engine of engines) engine.raiseFlags()
 })
@@ -112,9 +112,9 @@ export class Engine {
     const stop = sharedFlag()
     const worker = startWorker({ ...setup, stop })
     return new Promise<Engine>((resolve, reject) => {
-      const raise = () => Atomics.store(stop, 0, 1)
+      const loading = { raiseFlags: () => void Atomics.store(stop, 0, 1) }
       const giveUp = (reason: unknown) => {
-        raise()
+        loading.raiseFlags()
         reject(reason)
       }
       const onAbort = () => giveUp(signal!.reason)
@@ -143,11 +143,11 @@ export class Engine {
       }
       const settle = () => {
         signal?.removeEventListener('abort', onAbort)
-        process.off('exit', raise)
+        engines.delete(loading)
         worker.off('message', onMessage).off('error', onEnd).off('exit', onEnd)
       }
       signal?.addEventListener('abort', onAbort, { once: true })
-      process.once('exit', raise)
+      engines.add(loading)
       worker.on('message', onMessage).on('error', onEnd).on('exit', onEnd)
     })
   }

@@ -40,7 +40,7 @@ export function capturable(graph: Graph): string[] {
  * @throws {RangeError} when a pattern means nothing in the model, naming the nearest paths
  */
 export async function trace(graph: Graph, capture: unknown, run: RunGraph): Promise<Trace> {
-  if (!Array.isArray(capture) || capture.some((pattern) => typeof pattern !== 'string'))
+  if (!Array.isArray(capture) || Array.from(capture).some((pattern) => typeof pattern !== 'string'))
     throw invalidType('trace: capture', 'an array of paths', capture)
   if (capture.length === 0) throw invalidValue('trace: capture', 'at least one path', 'none')
   const targets = targetsOf(graph)

@@ -120,3 +120,45 @@ describe.each(models)(
     })
   },
 )
+
+// Every control of sampling, several texts of one prompt, and searches: alone, together, and where blocks are scarce.
+describe('calls with controls of all kinds', () => {
+  const controls: GenerateOptions[] = [
+    { n: 3, temperature: 1, seed: 5 },
+    { logprobs: 3 },
+    { promptLogprobs: 2, logprobs: 0 },
+    { repetitionPenalty: 1.3, presencePenalty: 0.5, frequencyPenalty: 0.2 },
+    { n: 2, logitBias: { 5: 2, 9: Number.NEGATIVE_INFINITY }, temperature: 0.7, seed: 9 },
+    { typicalP: 0.8, temperature: 1.2, seed: 3 },
+    { constraint: { regex: '[a-z ]{5,30}' } },
+    { constraint: { choices: ['yes', 'no'] }, n: 2, temperature: 1, seed: 4 },
+    { speculate: true, temperature: 0 },
+  ]
+  const answerOf = async (model: LanguageModel, i: number) => {
+    const length = 1 + ((i * 29) % 100)
+    const prompt = Array.from({ length }, (_, j) => (j < 40 ? j * 3 : i * 7 + j) % 1000)
+    const isSearch = i % 10 === 7
+    const options = isSearch
+      ? { beams: 3, n: 2, maxTokens: 12 }
+      : { maxTokens: 5 + (i % 40), ...controls[i % controls.length] }
+    await later(3 * (i % 3))
+    const { choices, promptTokens } = await model.complete(prompt, { ...options, priority: i % 3 })
+    return { choices, promptTokens }
+  }
+
+  it('answer with the same bits', async () => {
+    const calls = Array.from({ length: 60 }, (_, i) => i)
+    await using alone = await loadModel(shakespeare, { device: 'cpu', threads: 1 })
+    const expected: unknown[] = []
+    for (const i of calls) expected.push(await answerOf(alone, i))
+    const { cache } = await alone.stats()
+    const scarce = { cacheBytes: (cache.bytes / cache.blocks) * 12, stepTokens: 48, promptTokens: 8 }
+    for (const options of [{}, scarce]) {
+      await using model = await loadModel(shakespeare, { device: 'cpu', ...options })
+      const answers = await Promise.all(calls.map((i) => answerOf(model, i)))
+      for (const i of calls) expect(answers[i], `call ${i}`).toEqual(expected[i])
+      const stats = await model.stats()
+      expect(stats).toMatchObject({ running: 0, waiting: 0, failed: 0, cache: { usedBlocks: 0 } })
+    }
+  })
+})

@@ -140,3 +140,77 @@ describe('a process ends cleanly with native work under way', () => {
     expect(await run(script)).toEqual({ code: 0, signal: null, stdout: '1\n', stderr: '' })
   })
 })
+
+describe('a process ends cleanly with many requests under way', () => {
+  const url = new URL('../../dist/index.js', import.meta.url).href
+  // Requests in every state: running, waiting for their turn or for blocks, resting for slow readers, kept.
+  const begin = `const { loadModel } = await import('${url}')
+    const small = await loadModel('models/tiny-shakespeare')
+    const { cache } = await small.stats()
+    await small.dispose()
+    const model = await loadModel('models/tiny-shakespeare', { cacheBytes: cache.bytes / cache.blocks * 24 })
+    const ids = (i) => Array.from({ length: 1 + i % 90 }, (_, j) => (i + j) % 1000)
+    const sequence = await model.sequence(ids(50))
+    const readers = Array.from({ length: 4 }, (_, i) => model.generate(ids(i), { n: 3, ignoreEos: true }))
+    for (const reader of readers) reader.next().catch(() => {})
+    const endless = async (call) => { for (let i = 0; ; i++) await call(i) }
+    const calls = [
+      (i) => model.complete(ids(i), { maxTokens: 40, priority: i % 3 }),
+      (i) => model.embed([ids(i), ids(i + 1)]),
+      (i) => model.nextTokens(ids(i)),
+      (i) => model.logits(ids(i)),
+      (i) => sequence.append([1]).then(() => sequence.truncate(40 + i % 9)),
+      (i) => model.complete(ids(i), { timeoutMs: i % 5 }).catch((error) => {
+        if (error.code !== 'ERR_DEADLINE') throw error
+      }),
+    ]
+    const work = Array.from({ length: 60 }, (_, i) => endless(calls[i % calls.length]))
+    for (const one of work) one.catch(() => {})`
+  const inMs = (ms: number, body: string) => `${begin}\nsetTimeout(() => { ${body} }, ${ms})`
+
+  it('by process.exit, at any moment', async () => {
+    for (const delay of [0, 5, 21, 60, 150])
+      expect(await run(inMs(delay, 'process.exit(7)')), `after ${delay} ms`).toEqual({
+        code: 7,
+        signal: null,
+        stdout: '',
+        stderr: '',
+      })
+  })
+
+  it('by an uncaught error, and by SIGTERM', async () => {
+    const { code, signal, stderr } = await run(inMs(80, "throw new Error('uncaught')"))
+    expect({ code, signal }).toEqual({ code: 1, signal: null })
+    expect(stderr).toContain('uncaught')
+    const ended = await run(inMs(80, "console.log('working')"), { signalOn: ['working', 'SIGTERM'] })
+    expect(ended).toMatchObject({ code: null, signal: 'SIGTERM' })
+  })
+
+  it('by dispose, after which nothing is left to wait for', async () => {
+    const ending = await run(inMs(80, "model.dispose().then(() => console.log('disposed'))"))
+    expect(ending).toEqual({ code: 0, signal: null, stdout: 'disposed\n', stderr: '' })
+  })
+
+  it('goes on when the thread that made them is terminated', async () => {
+    const script = `import { Worker } from 'node:worker_threads'
+      const inner = ${JSON.stringify(`import { parentPort } from 'node:worker_threads'
+${begin}
+parentPort.postMessage('working')`)}
+      for (const delay of [0, 30, 120]) {
+        const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(inner)), { execArgv: [] })
+        await new Promise((resolve) => worker.once('message', resolve))
+        await new Promise((resolve) => setTimeout(resolve, delay))
+        await worker.terminate()
+      }
+      console.log('goes on')`
+    expect(await run(script)).toEqual({ code: 0, signal: null, stdout: 'goes on\n', stderr: '' })
+  })
+
+  it('by itself, when a text rests for a reader that never comes back', async () => {
+    const script = `import { loadModel } from 'kvasir'
+      const model = await loadModel('models/tiny-shakespeare')
+      const reader = model.generate('ROMEO:', { n: 4, ignoreEos: true })
+      console.log((await reader.next()).value.choice)`
+    expect(await run(script)).toEqual({ code: 0, signal: null, stdout: '0\n', stderr: '' })
+  })
+})
