@@ -9,7 +9,7 @@ const typescriptFloors = [
   ['cli'],
   ['index'],
   ['language-model', 'convert-model'],
-  ['sequence', 'chat-stream', 'trace'],
+  ['model-setup', 'completion', 'sequence', 'chat-stream', 'trace'],
   ['engine'],
   ['checkpoint', 'models', 'hub'],
   ['nn'],
