@@ -6,7 +6,7 @@ import { modelFor } from '../dist/models/registry.js'
 import { parameters, record } from '../dist/nn/index.js'
 import { writeRandomCheckpoint } from '../scripts/random-checkpoint.mjs'
 
-const cache = join(resolve(dirname(fileURLToPath(import.meta.url)), '..'), '.cache')
+export const cache = join(resolve(dirname(fileURLToPath(import.meta.url)), '..'), '.cache')
 
 export const config = {
   model_type: 'gpt2',

@@ -7,6 +7,7 @@ import { benchEventLoop } from './event-loop.mjs'
 import { benchModels } from './models.mjs'
 import { benchNeighbour } from './neighbour.mjs'
 import { benchSampling } from './sampling.mjs'
+import { benchSpeculation } from './speculation.mjs'
 
 const benchmarks = {
   models: () => benchModels(),
@@ -15,6 +16,7 @@ const benchmarks = {
   neighbour: benchNeighbour,
   constraints: benchConstraints,
   sampling: benchSampling,
+  speculation: benchSpeculation,
 }
 const withArguments = {
   large: async () => (await import('./large.mjs')).benchLarge(),

@@ -17,7 +17,12 @@ const flags = ['-std=c++20', '-O3', '-Inative', '-fatbin', '--compress-mode=none
 /** Kernels that must not spill: most of a step's time is theirs. */
 const isHot = (kernel) => /^(linear|attention|layer_norm|rms_norm|sample)_/.test(kernel)
 /** Those of them that may, by their names as the table has them, with the reason. */
-const maySpill = {}
+const maySpill = Object.fromEntries(
+  ['f16', 'bf16', 'float'].map((type) => [
+    `sample_adjusted_kernel<${type}>`,
+    'a few words around the calls of what only typical sampling and cuts by it need; once a row, by the last block',
+  ]),
+)
 
 /** The architectures that are built, in groups that nvcc compiles together. */
 function architectureGroups() {

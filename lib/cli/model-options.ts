@@ -22,6 +22,7 @@ export interface ModelOptions {
   threads?: number
   context?: number
   file?: string
+  draft?: string
 }
 
 export interface PromptOptions {
@@ -37,6 +38,7 @@ export function withModelOptions(command: Command): Command {
       'a model folder in Hugging Face layout, a GGUF file, or org/name on the hub',
       shippedModel,
     )
+    .option('--draft <model>', 'a smaller model with the same vocabulary that guesses tokens')
     .option('--file <file>', 'of a model on the hub: the GGUF file to take')
     .addOption(
       new Option('--device <device>', 'where the model runs')
@@ -77,6 +79,7 @@ export function loadFrom(options: ModelOptions, signal: AbortSignal): Promise<La
     device: options.device,
     dtype: options.dtype,
     lookahead: options.lookahead,
+    draft: options.draft,
     cacheDtype: options.cacheDtype,
     threads: options.threads,
     contextLength: options.context,

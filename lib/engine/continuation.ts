@@ -49,7 +49,8 @@ export class Continuation implements SampleTask {
     this.#matcher = request.constraint && context.compileConstraint(request.constraint).start()
     this.#mask = this.#matcher ? new Int32Array(Math.ceil(context.vocabSize / 32)) : null
     this.promptTokens = request.promptTop === undefined || choice > 0 ? undefined : []
-    this.drafter = request.speculates && this.#isPlain ? new Drafter(sequence, context.acceptances) : null
+    this.drafter =
+      request.speculates && this.#isPlain ? new Drafter(sequence, request, context.acceptances) : null
   }
 
   /** Another text of the same prompt, of which this one has just sampled its first token. */

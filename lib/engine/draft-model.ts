@@ -4,7 +4,6 @@ import type { ModelRunner } from './model-runner.js'
 import type { SampleTask } from './sample-task.js'
 import type { SampledRow } from './sampling-tables.js'
 import type { Step } from './scheduler.js'
-import type { SequenceOptions } from './sequence.js'
 import { StepCosts } from './step-costs.js'
 
 export interface DraftModelSetup {
@@ -16,14 +15,6 @@ export interface DraftModelSetup {
   promptTokens: number
   /** Raised when everything is to end. */
   stop: Int32Array
-}
-
-/** A text whose next tokens are to be guessed. */
-export interface DraftRequest {
-  task: SampleTask
-  options: SequenceOptions
-  /** The request's flag. */
-  flag: Int32Array
 }
 
 /** What a draft step feeds of one text. */
@@ -76,12 +67,11 @@ export class DraftModel {
   /**
    * Guesses `depth` tokens of each text; of those whose tokens it has not all seen yet, it looks at more of them instead.
    */
-  guess(requests: readonly DraftRequest[], depth: number): Map<SampleTask, number[]> {
-    const parts = this.#plan(requests, depth)
+  guess(tasks: readonly SampleTask[], depth: number): Map<SampleTask, number[]> {
+    const parts = this.#plan(tasks, depth)
     const guesses = new Map<SampleTask, number[]>()
     if (parts.length === 0) return guesses
-    const { stop } = this.#setup
-    const flag = requests.length === 1 ? requests[0]!.flag : stop
+    const flag = (tasks.length === 1 ? tasks[0]!.drafter?.request.flag : undefined) ?? this.#setup.stop
     const ready = parts.filter(({ draft, count }) => count === draft.sequence.pending)
     for (const { task } of ready) guesses.set(task, [])
     const oneEach = ready.length === parts.length && parts.every(({ count }) => count === 1)
@@ -91,9 +81,9 @@ export class DraftModel {
   }
 
   /** What to feed, with blocks for it and for the guesses; texts for which there are none are left out. */
-  #plan(requests: readonly DraftRequest[], depth: number): Part[] {
+  #plan(tasks: readonly SampleTask[], depth: number): Part[] {
     const { promptTokens } = this.#setup
-    const drafts = requests.map(({ task, options }) => this.#draftOf(task, options))
+    const drafts = tasks.map((task) => this.#draftOf(task))
     const busy = new Set(drafts)
     const parts: Part[] = []
     // One token of each goes in whatever the limit, as in a step of the model itself.
@@ -105,16 +95,17 @@ export class DraftModel {
       const length = sequence.computed + count + (isReady ? depth - 1 : 0)
       if (count < 1 || !this.#reserve(draft, Math.min(length, this.contextLength), busy)) continue
       left -= count
-      parts.push({ task: requests[i]!.task, draft, count })
+      parts.push({ task: tasks[i]!, draft, count })
     }
     return parts
   }
 
-  #draftOf(task: SampleTask, options: SequenceOptions): DraftSequence {
+  #draftOf(task: SampleTask): DraftSequence {
     const { pool } = this.#setup
     let draft = this.#drafts.get(task)
     if (!draft) {
-      draft = new DraftSequence(task, options, pool)
+      const { salt = '', reusesPrefix = false } = task.drafter?.request ?? {}
+      draft = new DraftSequence(task, { salt, reusesPrefix }, pool)
       this.#drafts.set(task, draft)
     }
     draft.follow(task.sequence.ids, pool)

@@ -1,5 +1,6 @@
 import { Acceptance } from './acceptance.js'
 import type { DraftOffer } from './draft-allocation.js'
+import type { GenerateRequest } from './messages.js'
 import type { Match } from './prompt-lookup.js'
 import { PromptLookup } from './prompt-lookup.js'
 import type { Sequence } from './sequence.js'
@@ -38,6 +39,7 @@ export interface Offer extends DraftOffer {
 /** The guesses of one text: what has been learned of them, and those to be verified with the next step. */
 export class Drafter {
   readonly sequence: Sequence
+  readonly request: GenerateRequest
   /** Of the guesses verified last. */
   right = 0
   readonly #lookup: PromptLookup
@@ -47,8 +49,9 @@ export class Drafter {
   /** The length that the text had when they were made. */
   #decidedAt = -1
 
-  constructor(sequence: Sequence, shared: Acceptances) {
+  constructor(sequence: Sequence, request: GenerateRequest, shared: Acceptances) {
     this.sequence = sequence
+    this.request = request
     this.#lookup = new PromptLookup(sequence.ids)
     this.#acceptances = acceptancesOf((source) => new Acceptance(shared[source], ownMemory))
   }

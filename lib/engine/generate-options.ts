@@ -63,8 +63,9 @@ export interface GenerateOptions extends RequestOptions {
    */
   constraint?: Constraint
   /**
-   * False: never guesses tokens from what was there before, to verify several in one step. They are the same tokens. True
-   * by default, and used only where it gains.
+   * Guesses next tokens, from where the text's last ones stood before or with a draft model, and verifies several in one
+   * step. The tokens are the same; where guessing does not gain it is left. True by default. Texts with a constraint,
+   * penalties, `logitBias`, `typicalP` or `logprobs` are never guessed.
    */
   speculate?: boolean
   /** End before the first of these strings; they are not part of the text. */

@@ -1,13 +1,13 @@
 import { AbortError } from '../errors.js'
 import { BeamSearch } from './beam-search.js'
-import type { DraftModel, DraftRequest } from './draft-model.js'
+import type { DraftModel } from './draft-model.js'
 import { Embedding } from './embedding.js'
 import { packError } from './error-transfer.js'
 import type { ModelContext } from './generation.js'
 import { Generation } from './generation.js'
 import { GraphRun } from './graph-run.js'
 import { KeptSequences } from './kept-sequences.js'
-import type { FromWorker, GenerateRequest, Request, Results, Stats } from './messages.js'
+import type { FromWorker, Request, Results, Stats } from './messages.js'
 import { flags } from './messages.js'
 import type { ModelRunner } from './model-runner.js'
 import { Outbox } from './outbox.js'
@@ -140,17 +140,10 @@ export class Serving {
     const decoding = this.#scheduler.decoding('sample') as SampleTask[]
     const { tokens, rows } = this.#setup.limits
     try {
-      this.#speculation.prepare(decoding, Math.min(tokens, rows('sample')) - decoding.length, (task) =>
-        this.#draftRequest(task),
-      )
+      this.#speculation.prepare(decoding, Math.min(tokens, rows('sample')) - decoding.length)
     } catch (error) {
       for (const task of decoding) if (task.drafter) this.#failTask(task, error)
     }
-  }
-
-  #draftRequest(task: SampleTask): DraftRequest {
-    const { salt, reusesPrefix, flag } = this.#ofTask.get(task)!.request as GenerateRequest
-    return { task, options: { salt, reusesPrefix }, flag }
   }
 
   /** What lies between two steps is the engine's own work, too: messages that come in, and the collection of garbage. */

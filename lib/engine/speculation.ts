@@ -1,5 +1,5 @@
 import { allocateDrafts } from './draft-allocation.js'
-import type { DraftModel, DraftRequest } from './draft-model.js'
+import type { DraftModel } from './draft-model.js'
 import type { Drafter, Offer } from './drafter.js'
 import type { SampleTask } from './sample-task.js'
 import type { Chunk } from './scheduler.js'
@@ -39,16 +39,8 @@ export class Speculation {
     return { ...this.#counts, draftBlocks: this.#model?.usedBlocks ?? 0 }
   }
 
-  /**
-   * Guesses what may come next in texts that are each about to be continued by a token; `most` guesses in all.
-   *
-   * @param requestOf what a draft model needs to know of a text
-   */
-  prepare(
-    decoding: readonly SampleTask[],
-    most: number,
-    requestOf: (task: SampleTask) => DraftRequest,
-  ): void {
+  /** Guesses what may come next in texts that are each about to be continued by a token; `most` guesses in all. */
+  prepare(decoding: readonly SampleTask[], most: number): void {
     this.#model?.keepOnly(decoding)
     const candidates: Candidate[] = []
     for (const task of decoding) {
@@ -57,7 +49,7 @@ export class Speculation {
     }
     if (candidates.every(({ drafter }) => drafter.isDecided)) return
     for (const candidate of candidates) candidate.offer = this.#offerOf(candidate)
-    this.#decide(candidates, decoding.length, most, requestOf)
+    this.#decide(candidates, decoding.length, most)
   }
 
   /** A step was run and its tokens taken; it took so many milliseconds of native code, as one of several where it ran ahead. */
@@ -83,19 +75,14 @@ export class Speculation {
     return drafter.offer(task.mostAhead - 1, modelled)
   }
 
-  #decide(
-    candidates: readonly Candidate[],
-    sequences: number,
-    most: number,
-    requestOf: (task: SampleTask) => DraftRequest,
-  ): void {
+  #decide(candidates: readonly Candidate[], sequences: number, most: number): void {
     const offering = candidates.filter(({ offer }) => offer !== undefined)
     const offers = offering.map(({ offer }) => offer!)
     const counts = this.#allocate(offers, sequences, most)
     for (const [i, candidate] of offering.entries()) candidate.count = counts[i]!
     for (const { drafter, offer, count } of candidates) drafter.decide(offer, count)
     const modelled = offering.filter(({ offer, count }) => offer!.isModelled && count > 0)
-    if (modelled.length > 0) this.#guess(modelled, requestOf)
+    if (modelled.length > 0) this.#guess(modelled)
   }
 
   /** Nothing is guessed until it is known what a step without guesses takes. */
@@ -110,11 +97,11 @@ export class Speculation {
     })
   }
 
-  #guess(modelled: readonly Candidate[], requestOf: (task: SampleTask) => DraftRequest): void {
+  #guess(modelled: readonly Candidate[]): void {
     const model = this.#model!
     const before = model.nativeMs
     const guesses = model.guess(
-      modelled.map(({ task }) => requestOf(task)),
+      modelled.map(({ task }) => task),
       Math.max(...modelled.map(({ count }) => count)),
     )
     for (const { task, drafter, count } of modelled)

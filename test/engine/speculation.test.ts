@@ -22,7 +22,9 @@ const sampled = (seed: number) => ({ temperature: 0.1 + (seed % 5) / 5, topP: 0.
 /** Ids with and without guessing, of many requests alone and at the same time. */
 async function expectSameIds(model: LanguageModel, prompts: number[][], maxTokens = 60) {
   const requests = prompts.flatMap((prompt, i) =>
-    [{}, ...Array.from({ length: 4 }, (_, s) => sampled(10 * i + s))].map((options) => ({ prompt, options })),
+    [{}, ...Array.from({ length: 4 }, (_, s) => ({ ...sampled(10 * i + s), n: s === 3 ? 3 : 1 }))].map(
+      (options) => ({ prompt, options }),
+    ),
   )
   const run = async ({ prompt, options }: (typeof requests)[number], speculate: boolean) => {
     const { choices, usage } = await model.complete(prompt, {
@@ -116,6 +118,22 @@ describe('prompt lookup', () => {
     const full = await model.complete(ids, { speculate: false, ignoreEos: true })
     expect(full.ids).toHaveLength(6)
     expect((await model.complete(ids, { ignoreEos: true })).ids).toEqual(full.ids)
+  })
+
+  it('leaves texts alone in which tokens change how the next is chosen', async () => {
+    await using model = await loadModel(folder, { device: 'cpu' })
+    const options = { maxTokens: 40, ignoreEos: true }
+    for (const own of [{ frequencyPenalty: 0.1 }, { logprobs: 2 }, { typicalP: 0.9 }, { beams: 2 }]) {
+      const { usage } = await model.complete(repeated, { ...options, ...own })
+      expect(usage.draftedTokens).toBe(0)
+    }
+    const [guessed, constrained] = await Promise.all([
+      model.complete(repeated, { ...options, maxTokens: 200 }),
+      model.complete(repeated, { ...options, frequencyPenalty: 0.1, maxTokens: 200 }),
+    ])
+    const plain = { ...options, maxTokens: 200, speculate: false }
+    expect(guessed.ids).toEqual((await model.complete(repeated, plain)).ids)
+    expect(constrained.ids).toEqual((await model.complete(repeated, { ...plain, frequencyPenalty: 0.1 })).ids)
   })
 
   it('draws from the same distribution', async () => {

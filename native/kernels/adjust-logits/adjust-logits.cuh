@@ -14,6 +14,7 @@ namespace kvasir::cuda {
 constexpr int kAdjustThreads = 256;
 constexpr int kAdjustEach = 8;  // tokens of a thread
 constexpr int kAdjustTokens = kAdjustThreads * kAdjustEach;
+constexpr float kNever = -std::numeric_limits<float>::infinity();  // the logit of a token that is not chosen
 
 __device__ __forceinline__ float edited(float x, float factor, float offset) {
   return sum(x > 0 ? __fdiv_rn(x, factor) : product(x, factor), offset);
@@ -36,11 +37,11 @@ __global__ void __launch_bounds__(kAdjustThreads) adjust_logits_kernel(AdjustLog
   const T* x = static_cast<const T*>(p.logits) + r * p.logits_stride;
   float* y = p.adjusted + r * p.adjusted_stride;
   const int32_t mask_row = p.mask_rows[r];
-  const Allowed allowed{mask_row < 0 ? nullptr : p.masks + mask_row * mask_words(p.V)};
+  const Allowed allowed{mask_row < 0 ? nullptr : p.masks + mask_row * ((p.V + 31) / 32)};
 #pragma unroll
   for (int j = 0; j < kAdjustEach; j++) {
     const int64_t id = begin + j * kAdjustThreads + threadIdx.x;
-    if (id < end) y[id] = allowed(id) ? to_float(x[id]) : -std::numeric_limits<float>::infinity();
+    if (id < end) y[id] = allowed(id) ? to_float(x[id]) : kNever;
   }
   __syncthreads();  // an edit is written over the copy of another thread
 #pragma unroll 1
