@@ -19,7 +19,7 @@ import { writeRandomCheckpoint } from '../scripts/random-checkpoint.mjs'
 import { cache, config, gpt2Checkpoint } from './gpt2-shape.mjs'
 import { median, printTable, spread } from './statistics.mjs'
 
-const tokens = 160
+const tokens = 96
 const rounds = 5
 const draftLayers = 2
 /** What the layers after those add, as a share of what random ones do. */
