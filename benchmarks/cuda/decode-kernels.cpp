@@ -123,24 +123,28 @@ void bench_kv_append(Machine& machine, int64_t H, int64_t KH, int64_t D) {
 void bench_sample(Machine& machine, const std::string& name, int64_t V, float temperature, float top_p) {
   const int sets = machine.sets(static_cast<double>(4 * V));
   const Memory logits = machine.random(DType::kF32, sets * V, 8);
-  const Memory scratch(machine, sample_cuda_scratch_bytes(1, V));
+  const Memory scratch(machine, sample_cuda_scratch_bytes(1, V, false));
   const Memory ids = machine.integers({-2}), logprobs = machine.floats({0}), zeros = machine.integers({0, 0});
   const Memory rules = machine.floats({temperature, top_p, 0});
   auto launch = [&](int set) {
     const float* rule = rules.as<float>();
-    const Sample p{logits.as<float>() + set * V,
-                   rule,
-                   zeros.as<int32_t>(),
-                   rule + 1,
-                   rule + 2,
-                   zeros.as<int32_t>(),
-                   zeros.as<int32_t>(),
-                   ids.as<int32_t>(),
-                   logprobs.as<float>(),
-                   1,
-                   V,
-                   V,
-                   DType::kF32};
+    const Sample p{.logits = logits.as<float>() + set * V,
+                   .adjusted = nullptr,
+                   .typical_p = nullptr,
+                   .forced = nullptr,
+                   .temperature = rule,
+                   .top_k = zeros.as<int32_t>(),
+                   .top_p = rule + 1,
+                   .min_p = rule + 2,
+                   .seed = zeros.as<int32_t>(),
+                   .counter = zeros.as<int32_t>(),
+                   .ids = ids.as<int32_t>(),
+                   .logprobs = logprobs.as<float>(),
+                   .R = 1,
+                   .V = V,
+                   .logits_stride = V,
+                   .adjusted_stride = 0,
+                   .dtype = DType::kF32};
     cuda::Execution e = machine.execution(&scratch);
     machine.check(machine.kernels().sample(p, e));
   };
