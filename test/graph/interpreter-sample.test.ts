@@ -7,18 +7,33 @@ import { Random } from './random.js'
 interface Settings {
   temperature?: number
   topK?: number
+  typicalP?: number
   topP?: number
   minP?: number
   seed?: [number, number]
   counter?: number
+  forced?: number
 }
 
-function sample(rows: { logits: number[]; settings?: Settings }[]) {
-  const column = (name: 'temperature' | 'topK' | 'topP' | 'minP' | 'counter', byDefault: number) =>
+interface Row {
+  logits: number[]
+  /** What is chosen from, where that is another. */
+  adjusted?: number[]
+  settings?: Settings
+}
+
+function sample(rows: Row[]) {
+  type Column = 'temperature' | 'topK' | 'typicalP' | 'topP' | 'minP' | 'counter' | 'forced'
+  const column = (name: Column, byDefault: number) =>
     rows.map(({ settings }) => settings?.[name] ?? byDefault)
   const { ids, logprobs } = evaluate('sample', {
-    floats: { logits: rows.map(({ logits }) => logits) },
+    floats: {
+      logits: rows.map(({ logits }) => logits),
+      adjusted: rows.map(({ logits, adjusted = logits }) => adjusted),
+    },
     tables: {
+      typicalP: ['typicalP', Float32Array.from(column('typicalP', 1))],
+      forced: ['forced', Int32Array.from(column('forced', -1))],
       temperature: ['temperature', Float32Array.from(column('temperature', 1))],
       topK: ['topK', Int32Array.from(column('topK', 0))],
       topP: ['topP', Float32Array.from(column('topP', 1))],
@@ -142,6 +157,38 @@ describe('sample', () => {
     expectShares(shares(logits, { minP: 0.51 }), [0, 0, 3 / 7, 4 / 7])
     expectShares(shares(logits, { minP: 0.49 }), [0, 2 / 9, 3 / 9, 4 / 9])
     expectShares(shares(logits, { minP: 1 }), [0, 0, 0, 1])
+  })
+
+  it('keeps what is closest to the entropy until that has typical p', () => {
+    // Surprises 2.30, 1.61, 1.20, 0.92 of a mean of 1.28: 1.20, then 1.61, 0.92 and 2.30.
+    expectShares(shares(logits, { typicalP: 0.29 }), [0, 0, 1, 0])
+    expectShares(shares(logits, { typicalP: 0.49 }), [0, 0.4, 0.6, 0])
+    expectShares(shares(logits, { typicalP: 0.51 }), [0, 2 / 9, 3 / 9, 4 / 9])
+    expectShares(shares(logits, { typicalP: 0.91 }), [0.1, 0.2, 0.3, 0.4])
+    expectShares(shares([0, 0, 0, 0], { typicalP: 0.5 }), [0.5, 0.5, 0, 0])
+    // Of the top two, 3/7 and 4/7: surprises 0.85 and 0.56 of a mean of 0.68.
+    expectShares(shares(logits, { typicalP: 0.5, topK: 2 }), [0, 0, 0, 1])
+    // Of what is typical, 0.4 and 0.6: then top p and min p.
+    expectShares(shares(logits, { typicalP: 0.49, topP: 0.59 }), [0, 0, 1, 0])
+    expectShares(shares(logits, { typicalP: 0.49, minP: 0.7 }), [0, 0, 1, 0])
+    expectShares(shares(logits, { typicalP: 0.49, minP: 0.6 }), [0, 0.4, 0.6, 0])
+  })
+
+  it('chooses by the adjusted logits, and tells by the others', () => {
+    const settings = { temperature: 0 }
+    const adjusted = [0, 3, 0, -Infinity]
+    const { ids, logprobs } = sample([
+      { logits, adjusted, settings },
+      { logits, adjusted, settings: { ...settings, forced: 3 } },
+      { logits: [NaN, 0, 0, 0], adjusted, settings: { forced: 3 } },
+      { logits, adjusted: [NaN, 0, 0, 0], settings },
+      { logits, adjusted: [NaN, 0, 0, 0], settings: { forced: 0 } },
+    ])
+    expect(ids).toEqual([1, 3, -1, -1, 0])
+    expect(logprobs[0]).toBeCloseTo(Math.log(0.2), 13)
+    expect(logprobs[1]).toBeCloseTo(Math.log(0.4), 13)
+    expect(logprobs.slice(2, 4)).toEqual([NaN, NaN])
+    expect(logprobs[4]).toBeCloseTo(Math.log(0.1), 13)
   })
 
   it('takes the token at which the running sum passes u', () => {

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import type { Graph } from '#kvasir/graph/graph.js'
 import { Interpreter } from '#kvasir/graph/interpreter.js'
-import { optimize, withProbabilities, withSampling } from '#kvasir/graph/passes/index.js'
+import {
+  optimize,
+  withControlledSampling,
+  withProbabilities,
+  withSampling,
+} from '#kvasir/graph/passes/index.js'
 import { recordGpt2 } from '../families.js'
 import { GraphBuilder, randomWeights } from '../graph-builder.js'
 import { C, only, start } from '../small-graphs.js'
@@ -41,6 +46,34 @@ describe('tail passes', () => {
       expect(logprobs[r]).toBeCloseTo(row[id] - Math.log(total), 12)
       if (step.temperature[r] === 0) expect(row[id]).toBe(Math.max(...row))
     })
+  })
+
+  it('withControlledSampling gives what withSampling does where nothing is controlled, and lists', () => {
+    const form = optimize(withControlledSampling(graph, { most: 3 }))
+    expect(Object.keys(form.outputs)).toEqual(['ids', 'logprobs', 'topIds', 'topLogprobs'])
+    const R = 7
+    const none = {
+      typicalP: new Float32Array(R).fill(1),
+      forced: new Int32Array(R).fill(-1),
+      editStarts: new Int32Array(R + 1),
+      editIds: new Int32Array(0),
+      editFactors: new Float32Array(0),
+      editOffsets: new Float32Array(0),
+      maskRows: new Int32Array(R).fill(-1),
+      masks: new Int32Array(0),
+      topCounts: new Int32Array(R).fill(2),
+    }
+    const found = new Interpreter(form, { weights }).run({ ...step, ...none })
+    const plain = run(optimize(withSampling(graph)))
+    expect([found.ids, found.logprobs]).toEqual([plain.ids, plain.logprobs])
+    expect(Array.from(found.topIds.subarray(0, 3), (id) => id >= 0)).toEqual([true, true, false])
+    expect(found.topLogprobs[0]).toBeGreaterThanOrEqual(found.topLogprobs[1])
+    // All but the ids and their lists is f32, whatever is between layers.
+    const narrow = optimize(withControlledSampling(graph, { most: 3 }), { activations: 'bf16' })
+    const { logits, adjusted } = only(narrow, 'sample').inputs
+    const outputs = Object.values(narrow.outputs)
+    const dtypes = [logits, adjusted, ...outputs].map((id) => narrow.values[id].dtype)
+    expect(dtypes).toEqual(['f32', 'f32', 'i32', 'f32', 'i32', 'f32'])
   })
 
   it('keeps other outputs, and inputs that are there already', () => {
