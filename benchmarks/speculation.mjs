@@ -78,7 +78,7 @@ async function compare(name, folder, options, { prompt, ...sampling }) {
     accepted += guessing.usage.acceptedTokens
   }
   await model.dispose()
-  const gain = median(speeds.guessing) / median(speeds.plain)
+  const gain = median(speeds.plain.map((plain, round) => speeds.guessing[round] / plain))
   const right = drafted > 0 ? `${((100 * accepted) / drafted).toFixed(0)} %` : '-'
   return [name, spread(speeds.plain), spread(speeds.guessing), gain.toFixed(2), drafted / rounds, right]
 }

@@ -1,7 +1,7 @@
 /** What is believed beforehand counts as so many guesses. */
 const priorGuesses = 4
 /** A chance not taken lets this much less be forgotten than a guess that was verified. */
-const slowness = 4
+const slowness = 8
 
 /**
  * How probable it is that a guessed token is right: smoothed over the last guesses, from a belief that holds until there are

@@ -119,7 +119,7 @@ describe('acceptance', () => {
     const low = acceptance.probability
     for (let i = 0; i < 50; i++) acceptance.pass()
     expect(acceptance.probability).toBeGreaterThan(low)
-    for (let i = 0; i < 1000; i++) acceptance.pass()
+    for (let i = 0; i < 2000; i++) acceptance.pass()
     expect(acceptance.probability).toBeCloseTo(0.5, 3)
   })
 
